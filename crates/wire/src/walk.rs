@@ -1,0 +1,570 @@
+//! Validating a whole body and visiting the fields of interest.
+//!
+//! ```
+//! use sluicegate_wire::api::{ApiKey, Direction};
+//! use sluicegate_wire::plan::{Interest, Plan};
+//! use sluicegate_wire::schema::Entity;
+//! use sluicegate_wire::walk::{Field, Value, Visitor};
+//!
+//! struct Groups(Vec<String>);
+//! impl Visitor for Groups {
+//!     fn field(&mut self, field: &Field<'_>) {
+//!         if let Value::Text(Some(name)) = field.value {
+//!             self.0.push(String::from_utf8_lossy(name).into_owned());
+//!         }
+//!     }
+//! }
+//!
+//! let body = [0, 1, b'g', 0, 0, 0, 7, 0, 1, b'm'];
+//! let plan = Plan::compile(ApiKey::HEARTBEAT, 0, Direction::Request, Interest::of(&[Entity::GroupId])).unwrap();
+//! let mut groups = Groups(Vec::new());
+//! plan.visit(&body, &mut groups).unwrap();
+//! assert_eq!(groups.0, ["g"]);
+//! ```
+//!
+//! A body is accepted when it is consumed to the last byte. Where this is more lenient than the definitions, as brokers and clients are:
+//! varints may be longer than necessary, tagged fields may be in any order, a boolean is any byte, text need not be UTF-8, records may
+//! be null in every version. It is stricter in one point: null is -1, no other negative length is.
+
+use crate::api::{ApiKey, Direction};
+use crate::cursor::Cursor;
+use crate::plan::{Interest, Op, Plan, Plans, Prefix, Program};
+use crate::rewrite::EditProblem;
+use crate::schema::{Entity, FieldSpec, FieldType};
+use crate::stream::StopPoint;
+
+/// Checks that `body`, the bytes after the header, is exactly one message of this kind.
+pub fn validate(api: ApiKey, version: i16, dir: Direction, body: &[u8]) -> Result<(), WalkError> {
+    static PLANS: Plans = Plans::new(Interest::NONE);
+    let plan = PLANS
+        .get(api, version, dir)
+        .ok_or(WalkError::UnknownMessage { api, version })?;
+    let mut cursor = Cursor::new(body);
+    skip(&mut cursor, &plan.root.ops)?;
+    finish(&cursor)
+}
+
+impl Plan {
+    /// Walks `body` and reports every field of interest in the order of the bytes. The body must be consumed exactly. Fields are
+    /// reported as they are met: an error can follow.
+    pub fn visit<V: Visitor>(&self, body: &[u8], visitor: &mut V) -> Result<(), WalkError> {
+        let mut cursor = Cursor::new(body);
+        walk(&mut cursor, &self.root.ops, &mut Visiting(visitor))?;
+        finish(&cursor)
+    }
+
+    /// Like [`Plan::visit`] for the end of a body whose beginning a [`StreamWalker`](crate::stream::StreamWalker) went through.
+    /// Positions count from the beginning of `tail`.
+    pub fn visit_tail<V: Visitor>(
+        &self,
+        stop: StopPoint,
+        tail: &[u8],
+        visitor: &mut V,
+    ) -> Result<(), WalkError> {
+        let mut cursor = Cursor::new(tail);
+        walk(&mut cursor, self.ops_from(stop), &mut Visiting(visitor))?;
+        finish(&cursor)
+    }
+
+    pub(crate) fn ops_from(&self, stop: StopPoint) -> &[Op] {
+        self.root.ops.get(stop.op..).unwrap_or_default()
+    }
+}
+
+/// Receives fields of interest.
+pub trait Visitor {
+    /// A field of interest, or one element of an array of such.
+    fn field(&mut self, _field: &Field<'_>) {}
+
+    /// A struct (one element, if `spec` is an array) that can hold something of interest begins at `pos`.
+    fn enter(&mut self, _spec: &'static FieldSpec, _pos: usize) {}
+
+    /// The struct ends before `pos`.
+    fn leave(&mut self, _spec: &'static FieldSpec, _pos: usize) {}
+}
+
+/// One field of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    /// Its definition.
+    pub spec: &'static FieldSpec,
+    /// What it means, same as `spec.entity`.
+    pub entity: Entity,
+    /// Its value.
+    pub value: Value<'a>,
+    /// Offset of the encoded field in the body, length prefix included.
+    pub pos: usize,
+    /// Bytes of the encoded field, length prefix included.
+    pub len: usize,
+}
+
+/// Value of a [`Field`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Value<'a> {
+    /// bool
+    Bool(bool),
+    /// Any integer type.
+    Int(i64),
+    /// float64
+    F64(f64),
+    /// uuid
+    Uuid([u8; 16]),
+    /// string; not necessarily UTF-8.
+    Text(Option<&'a [u8]>),
+    /// bytes
+    Bytes(Option<&'a [u8]>),
+    /// records
+    Records(Option<&'a [u8]>),
+}
+
+/// Why a body is not a message. Offsets are bytes from the beginning of the body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WalkError {
+    /// A field reaches beyond the end of the body or of the tagged field it is in.
+    #[error("field at {offset} is cut off")]
+    Truncated {
+        /// Where.
+        offset: usize,
+    },
+    /// A varint of more than 32 bits.
+    #[error("bad varint at {offset}")]
+    BadVarint {
+        /// Where.
+        offset: usize,
+    },
+    /// A length or count below -1.
+    #[error("negative length at {offset}")]
+    NegativeLength {
+        /// Where.
+        offset: usize,
+    },
+    /// Null in a field that must not be null in this version.
+    #[error("null at {offset} in a field that must not be null")]
+    NullNotAllowed {
+        /// Where.
+        offset: usize,
+    },
+    /// More elements than the remaining bytes can hold.
+    #[error("count at {offset} is larger than the rest of the body can hold")]
+    CountTooLarge {
+        /// Where.
+        offset: usize,
+    },
+    /// A known tagged field is shorter than its declared size.
+    #[error("tagged field ends at {offset}, before its declared size")]
+    TagSizeMismatch {
+        /// Where.
+        offset: usize,
+    },
+    /// The message ends before the body does.
+    #[error("message ends at {offset}, before the body")]
+    TrailingBytes {
+        /// Where.
+        offset: usize,
+    },
+    /// The table has no such message.
+    #[error("{api} has no version {version}")]
+    UnknownMessage {
+        /// Asked for.
+        api: ApiKey,
+        /// Asked for.
+        version: i16,
+    },
+    /// An edit cannot be done; the fault of the rewriter, not of the body.
+    #[error("edit at {offset}: {problem}")]
+    BadEdit {
+        /// Where.
+        offset: usize,
+        /// What is wrong with it.
+        problem: EditProblem,
+    },
+}
+
+/// What a walk tells; [`Visitor`] and the rewriter sit behind it.
+pub(crate) trait Sink {
+    /// Remembers the state at the beginning of an array, element or tagged field.
+    type Mark: Copy;
+
+    fn mark(&mut self) -> Self::Mark;
+    /// True: the element is dropped.
+    fn field(&mut self, field: &Field<'_>, shape: Shape) -> Result<bool, WalkError>;
+    fn enter(&mut self, spec: &'static FieldSpec, pos: usize);
+    /// True: the element is dropped.
+    fn leave(
+        &mut self,
+        spec: &'static FieldSpec,
+        range: (usize, usize),
+        mark: Self::Mark,
+    ) -> Result<bool, WalkError>;
+    fn end_array(
+        &mut self,
+        at: (usize, usize),
+        prefix: Prefix,
+        count: usize,
+        dropped: usize,
+        mark: Self::Mark,
+    );
+    fn end_tag(&mut self, at: (usize, usize), size: usize, mark: Self::Mark);
+}
+
+/// How a field is written, for edits.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// `None`: fixed size.
+    pub(crate) prefix: Option<Prefix>,
+    pub(crate) nullable: bool,
+    /// Element of an array.
+    pub(crate) element: bool,
+}
+
+struct Visiting<'v, V>(&'v mut V);
+
+impl<V: Visitor> Sink for Visiting<'_, V> {
+    type Mark = ();
+
+    fn mark(&mut self) {}
+
+    #[inline(always)]
+    fn field(&mut self, field: &Field<'_>, _shape: Shape) -> Result<bool, WalkError> {
+        self.0.field(field);
+        Ok(false)
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, spec: &'static FieldSpec, pos: usize) {
+        self.0.enter(spec, pos);
+    }
+
+    #[inline(always)]
+    fn leave(
+        &mut self,
+        spec: &'static FieldSpec,
+        range: (usize, usize),
+        _mark: (),
+    ) -> Result<bool, WalkError> {
+        self.0.leave(spec, range.1);
+        Ok(false)
+    }
+
+    fn end_array(
+        &mut self,
+        _at: (usize, usize),
+        _prefix: Prefix,
+        _count: usize,
+        _dropped: usize,
+        _mark: (),
+    ) {
+    }
+
+    fn end_tag(&mut self, _at: (usize, usize), _size: usize, _mark: ()) {}
+}
+
+/// The message must end where the body ends.
+pub(crate) fn finish(cursor: &Cursor<'_>) -> Result<(), WalkError> {
+    if cursor.pos == cursor.buf.len() {
+        Ok(())
+    } else {
+        Err(WalkError::TrailingBytes { offset: cursor.pos })
+    }
+}
+
+/// Runs a program and tells the sink.
+pub(crate) fn walk<S: Sink>(
+    cursor: &mut Cursor<'_>,
+    ops: &[Op],
+    sink: &mut S,
+) -> Result<(), WalkError> {
+    for op in ops {
+        match op {
+            Op::Fixed { spec } => {
+                sink.field(
+                    &fixed(cursor, spec)?,
+                    Shape {
+                        prefix: None,
+                        nullable: false,
+                        element: false,
+                    },
+                )?;
+            }
+            Op::Var {
+                spec,
+                prefix,
+                nullable,
+            } => {
+                let shape = Shape {
+                    prefix: Some(*prefix),
+                    nullable: *nullable,
+                    element: false,
+                };
+                sink.field(&variable(cursor, spec, *prefix, *nullable)?, shape)?;
+            }
+            Op::Array {
+                spec,
+                element,
+                prefix,
+                nullable,
+                interesting: true,
+            } => {
+                walk_array(cursor, spec, element, *prefix, *nullable, sink)?;
+            }
+            Op::Struct {
+                spec,
+                inner,
+                nullable,
+                interesting: true,
+            } => {
+                if *nullable && !cursor.present()? {
+                    continue;
+                }
+                let start = cursor.pos;
+                let mark = sink.mark();
+                sink.enter(spec, start);
+                walk(cursor, &inner.ops, sink)?;
+                if sink.leave(spec, (start, cursor.pos), mark)? {
+                    return Err(WalkError::BadEdit {
+                        offset: start,
+                        problem: EditProblem::NotAnElement,
+                    });
+                }
+            }
+            Op::Tags {
+                known,
+                interesting: true,
+            } => {
+                for _ in 0..tag_count(cursor)? {
+                    let tag = cursor.varint()?;
+                    let size_at = cursor.pos;
+                    let size = cursor.varint()? as usize;
+                    let size_end = cursor.pos;
+                    match known.iter().find(|known| known.tag == tag) {
+                        Some(known) if known.interesting => {
+                            let mark = sink.mark();
+                            within(cursor, size, |cursor| {
+                                walk(cursor, &known.program.ops, sink)
+                            })?;
+                            sink.end_tag((size_at, size_end), size, mark);
+                        }
+                        Some(known) => {
+                            within(cursor, size, |cursor| skip(cursor, &known.program.ops))?
+                        }
+                        None => cursor.advance(size)?,
+                    }
+                }
+            }
+            _ => skip(cursor, std::slice::from_ref(op))?,
+        }
+    }
+    Ok(())
+}
+
+fn walk_array<S: Sink>(
+    cursor: &mut Cursor<'_>,
+    spec: &'static FieldSpec,
+    element: &Program,
+    prefix: Prefix,
+    nullable: bool,
+    sink: &mut S,
+) -> Result<(), WalkError> {
+    let count_at = cursor.pos;
+    let Some(count) = element_count(cursor, prefix, nullable, element.min_size)? else {
+        return Ok(());
+    };
+    let count_end = cursor.pos;
+    let array_mark = sink.mark();
+    let mut dropped = 0;
+    for _ in 0..count {
+        let gone = match &*element.ops {
+            [Op::Fixed { spec }] if !matches!(spec.ty, FieldType::Struct(_)) && spec.array => sink
+                .field(
+                    &fixed(cursor, spec)?,
+                    Shape {
+                        prefix: None,
+                        nullable: false,
+                        element: true,
+                    },
+                )?,
+            [
+                Op::Var {
+                    spec,
+                    prefix,
+                    nullable,
+                },
+            ] if spec.array => {
+                let shape = Shape {
+                    prefix: Some(*prefix),
+                    nullable: *nullable,
+                    element: true,
+                };
+                sink.field(&variable(cursor, spec, *prefix, *nullable)?, shape)?
+            }
+            ops => {
+                let start = cursor.pos;
+                let mark = sink.mark();
+                sink.enter(spec, start);
+                walk(cursor, ops, sink)?;
+                sink.leave(spec, (start, cursor.pos), mark)?
+            }
+        };
+        dropped += usize::from(gone);
+    }
+    if dropped > 0 {
+        sink.end_array((count_at, count_end), prefix, count, dropped, array_mark);
+    }
+    Ok(())
+}
+
+/// Runs a program for its length only.
+pub(crate) fn skip(cursor: &mut Cursor<'_>, ops: &[Op]) -> Result<(), WalkError> {
+    for op in ops {
+        match op {
+            Op::Skip(size) => cursor.advance(*size as usize)?,
+            Op::SkipVar { prefix, nullable }
+            | Op::Var {
+                prefix, nullable, ..
+            } => {
+                let len = cursor.prefix(*prefix, *nullable)?.unwrap_or(0);
+                cursor.advance(len)?;
+            }
+            Op::SkipElements {
+                size,
+                prefix,
+                nullable,
+            } => {
+                let count = element_count(cursor, *prefix, *nullable, *size)?.unwrap_or(0);
+                cursor.advance(count * *size as usize)?;
+            }
+            Op::Fixed { spec } => cursor.advance(spec.ty.fixed_size().unwrap_or(0))?,
+            Op::Array {
+                element,
+                prefix,
+                nullable,
+                ..
+            } => {
+                let count =
+                    element_count(cursor, *prefix, *nullable, element.min_size)?.unwrap_or(0);
+                for _ in 0..count {
+                    skip(cursor, &element.ops)?;
+                }
+            }
+            Op::Struct {
+                inner, nullable, ..
+            } => {
+                if !nullable || cursor.present()? {
+                    skip(cursor, &inner.ops)?;
+                }
+            }
+            Op::Tags { known, .. } => {
+                for _ in 0..tag_count(cursor)? {
+                    let tag = cursor.varint()?;
+                    let size = cursor.varint()? as usize;
+                    match known.iter().find(|known| known.tag == tag) {
+                        Some(known) => {
+                            within(cursor, size, |cursor| skip(cursor, &known.program.ops))?
+                        }
+                        None => cursor.advance(size)?,
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The count of an array; more than the rest can hold is refused before anything is done `count` times.
+#[inline(always)]
+fn element_count(
+    cursor: &mut Cursor<'_>,
+    prefix: Prefix,
+    nullable: bool,
+    min_size: u32,
+) -> Result<Option<usize>, WalkError> {
+    let offset = cursor.pos;
+    let count = cursor.prefix(prefix, nullable)?;
+    match count {
+        Some(count) if count as u64 * u64::from(min_size) > cursor.remaining() as u64 => {
+            Err(WalkError::CountTooLarge { offset })
+        }
+        count => Ok(count),
+    }
+}
+
+/// The count of tagged fields; each takes two bytes at least.
+#[inline(always)]
+fn tag_count(cursor: &mut Cursor<'_>) -> Result<usize, WalkError> {
+    let offset = cursor.pos;
+    let count = cursor.varint()? as usize;
+    if count as u64 * 2 > cursor.remaining() as u64 {
+        return Err(WalkError::CountTooLarge { offset });
+    }
+    Ok(count)
+}
+
+/// Runs `inner` on the next `size` bytes, all of which it must consume.
+fn within<'a>(
+    cursor: &mut Cursor<'a>,
+    size: usize,
+    inner: impl FnOnce(&mut Cursor<'a>) -> Result<(), WalkError>,
+) -> Result<(), WalkError> {
+    if size > cursor.remaining() {
+        return Err(WalkError::Truncated { offset: cursor.pos });
+    }
+    let outer = std::mem::replace(&mut cursor.end, cursor.pos + size);
+    inner(cursor)?;
+    if cursor.pos != cursor.end {
+        return Err(WalkError::TagSizeMismatch { offset: cursor.pos });
+    }
+    cursor.end = outer;
+    Ok(())
+}
+
+#[inline(always)]
+fn fixed<'a>(cursor: &mut Cursor<'a>, spec: &'static FieldSpec) -> Result<Field<'a>, WalkError> {
+    let pos = cursor.pos;
+    let value = match spec.ty {
+        FieldType::Bool => Value::Bool(u8::from_be_bytes(cursor.array()?) != 0),
+        FieldType::Int8 => Value::Int(i8::from_be_bytes(cursor.array()?).into()),
+        FieldType::Int16 => Value::Int(i16::from_be_bytes(cursor.array()?).into()),
+        FieldType::Uint16 => Value::Int(u16::from_be_bytes(cursor.array()?).into()),
+        FieldType::Int32 => Value::Int(i32::from_be_bytes(cursor.array()?).into()),
+        FieldType::Uint32 => Value::Int(u32::from_be_bytes(cursor.array()?).into()),
+        FieldType::Int64 => Value::Int(i64::from_be_bytes(cursor.array()?)),
+        FieldType::Float64 => Value::F64(f64::from_be_bytes(cursor.array()?)),
+        FieldType::Uuid => Value::Uuid(cursor.array()?),
+        FieldType::String | FieldType::Bytes | FieldType::Records | FieldType::Struct(_) => {
+            return variable(cursor, spec, Prefix::Compact, true);
+        }
+    };
+    Ok(Field {
+        spec,
+        entity: spec.entity,
+        value,
+        pos,
+        len: cursor.pos - pos,
+    })
+}
+
+#[inline(always)]
+fn variable<'a>(
+    cursor: &mut Cursor<'a>,
+    spec: &'static FieldSpec,
+    prefix: Prefix,
+    nullable: bool,
+) -> Result<Field<'a>, WalkError> {
+    let pos = cursor.pos;
+    let bytes = match cursor.prefix(prefix, nullable)? {
+        Some(len) => Some(cursor.take(len)?),
+        None => None,
+    };
+    let value = match spec.ty {
+        FieldType::String => Value::Text(bytes),
+        FieldType::Records => Value::Records(bytes),
+        _ => Value::Bytes(bytes),
+    };
+    Ok(Field {
+        spec,
+        entity: spec.entity,
+        value,
+        pos,
+        len: cursor.pos - pos,
+    })
+}
