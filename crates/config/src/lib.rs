@@ -1,6 +1,8 @@
 //! Every setting of the gateway: where it comes from, its default, what a wrong value does.
 //!
 //! ```
+//! use sluicegate_config as config;
+//!
 //! let source = config::Source::from_pairs([("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")]);
 //! match config::load(&source) {
 //!     Ok(loaded) => assert_eq!(loaded.config.http.port, 8888),
@@ -10,17 +12,31 @@
 //!
 //! The crate is plain data and parsing: no sockets, no threads, no logging. What should be logged comes back as [`Notice`]s.
 
+mod available;
+pub mod catalogue;
+mod clusters;
+mod dump;
+mod env_file;
 pub mod jaas;
+mod kafka;
+mod load;
+mod machine;
 mod model;
+mod names;
+mod network;
 mod ports;
-#[allow(dead_code)]
 mod report;
 mod secret;
+mod security;
+mod settings;
 mod source;
 mod upstream;
 mod words;
+mod yaml;
 
+pub use dump::effective_yaml;
 pub use jaas::Jaas;
+pub use load::load;
 pub use model::*;
 pub use ports::{PortPair, PortPlan};
 pub use report::{EXIT_CODE, Notice, NoticeLevel, Problem, Report};
@@ -35,12 +51,4 @@ pub struct Loaded {
     pub config: Config,
     /// Lines to log once logging is set up.
     pub notices: Vec<Notice>,
-}
-
-/// Validates `source` and computes the effective configuration.
-///
-/// # Errors
-/// All problems found, collected. The process should print them and exit with [`EXIT_CODE`].
-pub fn load(_source: &Source) -> Result<Loaded, Report> {
-    Err(Report::default())
 }
