@@ -11,6 +11,7 @@
 //! | [`rewrite`] | changes fields, giving patches and untouched slices |
 //! | [`stream`] | validates a body of which only a window is in memory |
 //! | [`build`] | default and error bodies |
+//! | [`testing`] | random valid bodies, for tests and fuzz targets |
 //! | [`records`] | record batches, which the protocol treats as bytes |
 //!
 //! Throughout, a *body* is what follows the header of a request or response; lengths are bytes.
@@ -25,7 +26,6 @@ pub mod records;
 pub mod rewrite;
 pub mod schema;
 pub mod stream;
-#[cfg(feature = "testing")]
 pub mod testing;
 pub mod walk;
 
