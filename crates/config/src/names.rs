@@ -124,11 +124,12 @@ fn is_service_link(name: &str, value: &str) -> bool {
     {
         return true;
     }
-    if name.ends_with("_PORT") {
-        let lower = value.to_ascii_lowercase();
-        return ["tcp://", "udp://", "sctp://"]
-            .iter()
-            .any(|scheme| lower.starts_with(scheme));
+    let lower = value.to_ascii_lowercase();
+    let is_address = ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| lower.starts_with(scheme));
+    if name.ends_with("_PORT") && is_address {
+        return true;
     }
     name.match_indices("_PORT_").any(|(at, part)| {
         let rest = name.get(at + part.len()..).unwrap_or_default();
