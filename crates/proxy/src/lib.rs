@@ -1,1 +1,44 @@
-//! See ARCHITECTURE.md.
+//! The data plane: listeners, connections, the request and response path, upstream connections, the cluster view.
+//!
+//! ```text
+//! client ── listener ── requests ──▶ upstream leg ── broker
+//! client ◀─ responses (in order) ◀── upstream leg ── broker
+//! ```
+//!
+//! * A **listener** has one port per broker (port routing, [`ports`]). The port decides which broker a connection is
+//!   for; any port serves as bootstrap.
+//! * A **connection** lives on one worker thread and has, by default, one upstream leg of its own. Frames stream through
+//!   it; only what must change is held as a whole. [`GatewayError`] lists what can go wrong at start.
+//! * Every **answer with a broker address** in it is rewritten to the listener's addresses, whatever the message: the
+//!   schema table knows the fields.
+//! * The **cluster view** follows the brokers: who is there, where, and which API versions all of them speak.
+//!
+//! Limits and their variables are in the configuration reference; memory per connection is bounded whatever the size
+//! of a frame (one window of 256 KiB per direction while bytes are moving, none while idle).
+
+mod buffer;
+mod cluster;
+mod conn;
+mod drain;
+mod gateway;
+mod join;
+mod peek;
+pub mod ports;
+mod rewrite;
+mod socket;
+mod upstream;
+mod verdict;
+mod worker;
+
+pub use cluster::StartError;
+pub use gateway::{Gateway, GatewayError};
+
+/// Told about the facts that health rests on. Called from several threads, must not block.
+pub trait Observer: Send + Sync {
+    /// A broker of the backing cluster has just answered.
+    fn cluster_answered(&self);
+    /// Worker `index` is alive; called about once a second.
+    fn worker_alive(&self, index: usize);
+    /// All client ports are bound.
+    fn listeners_bound(&self);
+}

@@ -1,0 +1,335 @@
+//! The refresher: asks the cluster who is there and what they can do.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use wire::api::ApiKey;
+
+use super::versions::{BrokerVersions, Offered};
+use super::view::{Broker, ClusterView, Snapshot, StartError};
+use crate::upstream::DialError;
+use crate::upstream::call::{CallError, OwnConnection};
+
+/// Between rounds while all is well. Readiness needs to notice a lost cluster within its grace period.
+const POLL: Duration = Duration::from_secs(5);
+/// Between rounds while the cluster does not answer.
+const POLL_FAILING: Duration = Duration::from_secs(1);
+/// Two rounds are at least this far apart, whoever asks.
+const MIN_GAP: Duration = Duration::from_secs(1);
+/// What brokers can do is asked again after this: they may have been upgraded.
+const PROBE_AGE: Duration = Duration::from_secs(60);
+/// A round may not hang on a frozen broker for longer.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
+/// A broker that does not say what it can do within this is passed over.
+const CONTACT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Highest versions of the gateway's own calls; the typed codec knows them.
+const API_VERSIONS_CAP: i16 = 4;
+const METADATA_CAP: i16 = 12;
+
+#[derive(Debug, thiserror::Error)]
+enum RefreshError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the broker lacks {0}")]
+    Lacks(&'static str),
+    #[error("the cluster reported no broker")]
+    Nobody,
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl RefreshError {
+    fn is_security(&self) -> bool {
+        matches!(self, RefreshError::Dial(e) if e.is_security())
+    }
+}
+
+/// An own connection and what the broker behind it can do.
+struct Contact {
+    connection: OwnConnection,
+    versions: BrokerVersions,
+    metadata_version: i16,
+}
+
+/// Reads the cluster for the first time; see [`ClusterView::start`].
+pub(super) async fn first(
+    view: &ClusterView,
+    patience: Duration,
+) -> Result<(i32, i32), StartError> {
+    let deadline = Instant::now() + patience;
+    let mut pause = view.settings.retry_backoff.max(Duration::from_millis(50));
+    loop {
+        let error = match first_round(view).await {
+            Ok(ids) => return Ok(ids),
+            Err(error) if error.is_security() => {
+                return Err(StartError::Refused(error.to_string()));
+            }
+            Err(error) => error,
+        };
+        if Instant::now() + pause >= deadline {
+            return Err(StartError::Unreachable {
+                servers: view
+                    .bootstrap
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(","),
+                after: patience,
+                last: error.to_string(),
+            });
+        }
+        tracing::warn!(target: "sluicegate::kafka", %error, retry_in = ?pause, "the backing cluster does not answer yet");
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+async fn first_round(view: &ClusterView) -> Result<(i32, i32), RefreshError> {
+    let mut contact = contact(view).await?;
+    // All topics, once: a broker that is down now still shows among the replicas and gets its port.
+    let everything = MetadataRequest::default()
+        .with_topics(None)
+        .with_allow_auto_topic_creation(false);
+    let metadata = contact
+        .connection
+        .call(&everything, contact.metadata_version)
+        .await?;
+    let replicas = metadata
+        .topics
+        .iter()
+        .flat_map(|t| &t.partitions)
+        .flat_map(|p| p.replica_nodes.iter())
+        .map(|b| b.0);
+    let ids: Vec<i32> = metadata
+        .brokers
+        .iter()
+        .map(|b| b.node_id.0)
+        .chain(replicas)
+        .filter(|id| *id >= 0)
+        .collect();
+    let (Some(low), Some(high)) = (ids.iter().min().copied(), ids.iter().max().copied()) else {
+        return Err(RefreshError::Nobody);
+    };
+    publish(view, metadata, true).await?;
+    Ok((low, high))
+}
+
+/// The refresher's loop; see [`ClusterView::keep_fresh`].
+pub(super) async fn run(view: &ClusterView, seen: impl Fn()) {
+    let mut held: Option<Contact> = None;
+    let mut probed = Instant::now();
+    let mut failing = false;
+    seen();
+    loop {
+        let started = Instant::now();
+        let probe_all = probed.elapsed() >= PROBE_AGE.min(view.settings.metadata_max_age);
+        match timeout(ROUND_TIMEOUT, round(view, &mut held, probe_all)).await {
+            Ok(Ok(())) => {
+                if probe_all {
+                    probed = Instant::now();
+                }
+                if std::mem::take(&mut failing) {
+                    tracing::info!(target: "sluicegate::kafka", "the backing cluster answers again");
+                }
+                seen();
+            }
+            outcome => {
+                held = None;
+                let error = match outcome {
+                    Ok(Err(error)) => error,
+                    _ => RefreshError::TimedOut(ROUND_TIMEOUT),
+                };
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(target: "sluicegate::kafka", %error, "the backing cluster does not answer");
+                }
+            }
+        }
+        view.rounds.send_modify(|n| *n += 1);
+        let pause = if failing {
+            POLL_FAILING
+        } else {
+            POLL.min(view.settings.metadata_max_age)
+        };
+        tokio::select! {
+            () = sleep_until(started + pause) => {}
+            () = view.wanted.notified() => sleep_until(started + MIN_GAP).await,
+        }
+    }
+}
+
+async fn round(
+    view: &ClusterView,
+    held: &mut Option<Contact>,
+    probe_all: bool,
+) -> Result<(), RefreshError> {
+    if held.as_ref().is_none_or(|c| c.connection.is_stale()) {
+        *held = Some(contact(view).await?);
+    }
+    let Some(contact) = held else { return Ok(()) };
+    let nothing = MetadataRequest::default()
+        .with_topics(Some(Vec::new()))
+        .with_allow_auto_topic_creation(false);
+    let metadata = contact
+        .connection
+        .call(&nothing, contact.metadata_version)
+        .await?;
+    publish(view, metadata, probe_all).await
+}
+
+/// A connection to any broker that answers: known brokers first, then the bootstrap list.
+async fn contact(view: &ClusterView) -> Result<Contact, RefreshError> {
+    let known = view
+        .snapshot
+        .load()
+        .brokers
+        .values()
+        .filter(|b| !b.has_failed())
+        .map(|b| (Some(b.clone()), b.host.clone(), b.port))
+        .collect::<Vec<_>>();
+    let bootstrap = view
+        .bootstrap
+        .iter()
+        .map(|a| (None, a.host.clone(), a.port));
+    let mut last = RefreshError::Nobody;
+    for (broker, host, port) in known.into_iter().chain(bootstrap) {
+        let error = match timeout(CONTACT_TIMEOUT, probe(view, &host, port)).await {
+            Ok(Ok(contact)) => return Ok(contact),
+            Ok(Err(error)) => error,
+            Err(_) => RefreshError::TimedOut(CONTACT_TIMEOUT),
+        };
+        tracing::debug!(target: "sluicegate::kafka", host, port, %error, "no contact");
+        // Otherwise a frozen broker would use up the time of every round.
+        if let Some(broker) = broker {
+            broker.set_failed(true);
+        }
+        last = error;
+    }
+    Err(last)
+}
+
+async fn probe(view: &ClusterView, host: &str, port: u16) -> Result<Contact, RefreshError> {
+    let leg = view.dialer.dial(host, port, None).await?;
+    let mut connection = OwnConnection::new(
+        leg,
+        view.dialer.client_id(),
+        view.settings.request_timeout.min(ROUND_TIMEOUT),
+    );
+    let versions = ask_versions(&mut connection).await?;
+    let metadata_version = versions
+        .best(ApiKey::METADATA, METADATA_CAP)
+        .ok_or(RefreshError::Lacks("Metadata"))?;
+    Ok(Contact {
+        connection,
+        versions,
+        metadata_version,
+    })
+}
+
+async fn ask_versions(connection: &mut OwnConnection) -> Result<BrokerVersions, RefreshError> {
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(StrBytes::from_static_str("sluicegate"))
+        .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+    for version in [API_VERSIONS_CAP, 3, 0] {
+        let response: ApiVersionsResponse = match connection.call(&request, version).await {
+            // A broker that does not know the version answers in version 0.
+            Err(CallError::Malformed(_)) if version > 0 => continue,
+            other => other?,
+        };
+        if response.error_code == 0 {
+            return Ok(BrokerVersions::new(response));
+        }
+    }
+    Err(RefreshError::Lacks("ApiVersions"))
+}
+
+/// Makes the next snapshot out of an answer. Brokers whose abilities are unknown or old are asked first.
+async fn publish(
+    view: &ClusterView,
+    metadata: MetadataResponse,
+    probe_all: bool,
+) -> Result<(), RefreshError> {
+    if metadata.brokers.is_empty() {
+        return Err(RefreshError::Nobody);
+    }
+    let before = view.snapshot.load_full();
+    let mut brokers = BTreeMap::new();
+    for listed in &metadata.brokers {
+        let id = listed.node_id.0;
+        let Ok(port) = u16::try_from(listed.port) else {
+            continue;
+        };
+        let host = listed.host.to_string();
+        let rack = listed.rack.as_ref().map(ToString::to_string);
+        let broker = match before.brokers.get(&id) {
+            Some(b) if b.host == host && b.port == port && b.rack == rack => b.clone(),
+            _ => Arc::new(Broker::new(id, host, port, rack)),
+        };
+        brokers.insert(id, broker);
+    }
+    let recovered = probe_brokers(view, &brokers, probe_all).await;
+    let known: Vec<_> = brokers.values().map(|b| b.versions.load_full()).collect();
+    let offered = Offered::intersection(known.iter().filter_map(|v| v.as_ref().as_ref()));
+    let changed = recovered
+        || before.brokers.len() != brokers.len()
+        || before
+            .brokers
+            .iter()
+            .any(|(id, b)| brokers.get(id).is_none_or(|now| !Arc::ptr_eq(b, now)));
+    if changed {
+        let list: Vec<String> = brokers
+            .values()
+            .map(|b| format!("{}={}:{}", b.id, b.host, b.port))
+            .collect();
+        tracing::info!(target: "sluicegate::kafka", brokers = list.join(" "), "brokers of the backing cluster");
+    }
+    view.snapshot.store(Arc::new(Snapshot {
+        cluster_id: metadata.cluster_id.map(|id| id.to_string()),
+        brokers,
+        offered: Arc::new(offered),
+    }));
+    if changed {
+        view.changes.send_modify(|n| *n += 1);
+    }
+    Ok(())
+}
+
+/// Asks brokers what they can do, all at once. Returns whether one that had failed answered again.
+async fn probe_brokers(
+    view: &ClusterView,
+    brokers: &BTreeMap<i32, Arc<Broker>>,
+    all: bool,
+) -> bool {
+    let recovered = Rc::new(std::cell::Cell::new(false));
+    let probes = brokers
+        .values()
+        .filter(|b| all || b.has_failed() || b.versions.load().is_none())
+        .map(|broker| {
+            let recovered = recovered.clone();
+            async move {
+                match timeout(CONTACT_TIMEOUT, probe(view, &broker.host, broker.port)).await {
+                    Ok(Ok(contact)) => {
+                        recovered.set(recovered.get() || broker.has_failed());
+                        broker.set_failed(false);
+                        broker.versions.store(Arc::new(Some(contact.versions)));
+                    }
+                    Ok(Err(error)) => {
+                        broker.set_failed(true);
+                        tracing::debug!(target: "sluicegate::kafka", broker = broker.id, %error, "probe failed");
+                    }
+                    Err(_) => broker.set_failed(true),
+                }
+            }
+        });
+    crate::join::join_all(probes).await;
+    recovered.get()
+}

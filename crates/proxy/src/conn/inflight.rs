@@ -1,0 +1,106 @@
+//! Requests whose answers are still owed to the client, in the order in which they have to be given.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use wire::api::ApiKey;
+
+use crate::upstream::pool::SharedAnswer;
+use crate::verdict::Treatment;
+
+/// One owed answer.
+pub(crate) struct Pending {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) source: Source,
+}
+
+/// Where the answer comes from.
+pub(crate) enum Source {
+    /// The next frame of the private leg.
+    Private(Treatment),
+    /// A shared leg.
+    Shared(Treatment, oneshot::Receiver<SharedAnswer>),
+    /// The gateway itself: a whole frame.
+    Local(Bytes),
+    /// The next frame of the private leg, which is for the gateway and not for the client.
+    Own(oneshot::Sender<Bytes>),
+}
+
+/// The queue between the request half and the response half of a connection.
+pub(crate) struct InFlight {
+    queue: RefCell<VecDeque<Pending>>,
+    outstanding: Cell<usize>,
+    limit: usize,
+    arrived: Notify,
+    departed: Notify,
+}
+
+impl InFlight {
+    pub(crate) fn new(limit: usize) -> Self {
+        InFlight {
+            queue: RefCell::default(),
+            outstanding: Cell::new(0),
+            limit,
+            arrived: Notify::new(),
+            departed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn push(&self, pending: Pending) {
+        self.queue.borrow_mut().push_back(pending);
+        self.outstanding.set(self.outstanding.get() + 1);
+        self.arrived.notify_one();
+    }
+
+    /// The next answer to give. It stays outstanding until [`InFlight::done`].
+    pub(crate) fn pop(&self) -> Option<Pending> {
+        self.queue.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn has_next(&self) -> bool {
+        !self.queue.borrow().is_empty()
+    }
+
+    /// `count` answers have been written.
+    pub(crate) fn done(&self, count: usize) {
+        if count > 0 {
+            self.outstanding
+                .set(self.outstanding.get().saturating_sub(count));
+            self.departed.notify_one();
+        }
+    }
+
+    /// Requests not yet answered completely.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.get()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.outstanding.get() >= self.limit
+    }
+
+    /// Waits for a request to be pushed.
+    pub(crate) async fn arrival(&self) {
+        while !self.has_next() {
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Waits until one more request may be accepted.
+    pub(crate) async fn room(&self) {
+        while self.is_full() {
+            self.departed.notified().await;
+        }
+    }
+
+    /// Waits until nothing is owed any more.
+    pub(crate) async fn settled(&self) {
+        while self.outstanding.get() > 0 {
+            self.departed.notified().await;
+        }
+    }
+}

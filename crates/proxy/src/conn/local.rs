@@ -1,0 +1,97 @@
+//! Answers that the gateway gives itself.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use wire::api::{ApiKey, Direction};
+use wire::walk::WalkError;
+
+use crate::cluster::Offered;
+
+pub(super) const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+pub(super) const ILLEGAL_SASL_STATE: i16 = 34;
+pub(super) const UNSUPPORTED_VERSION: i16 = 35;
+const INVALID_REQUEST: i16 = 42;
+
+/// The ApiVersions answer, a whole frame. An unknown version is answered in version 0 with error 35 and the versions
+/// that may be asked for (KIP-511).
+pub(super) fn api_versions(
+    offered: &Offered,
+    version: i16,
+    correlation_id: i32,
+    body: &[u8],
+) -> Result<Bytes, WalkError> {
+    let api = ApiKey::API_VERSIONS;
+    if !api.spec().is_some_and(|spec| spec.has_version(version)) {
+        return Ok(frame(api, 0, correlation_id, &unsupported_api_versions()));
+    }
+    wire::walk::validate(api, version, Direction::Request, body)?;
+    if version >= 3 && !names_its_software(body) {
+        let body = wire::build::error_response(api, version, INVALID_REQUEST).unwrap_or_default();
+        return Ok(frame(api, version, correlation_id, &body));
+    }
+    Ok(frame(
+        api,
+        version,
+        correlation_id,
+        &offered.answer(version),
+    ))
+}
+
+fn unsupported_api_versions() -> Vec<u8> {
+    let (min, max) = ApiKey::API_VERSIONS
+        .spec()
+        .map_or((0, 0), |spec| (spec.min_version, spec.max_version));
+    let mut body = Vec::with_capacity(12);
+    body.put_i16(UNSUPPORTED_VERSION);
+    body.put_i32(1);
+    body.put_i16(ApiKey::API_VERSIONS.0);
+    body.put_i16(min);
+    body.put_i16(max);
+    body
+}
+
+/// Whether client software name and version have the form that brokers insist on (KIP-511). The body has been walked:
+/// two compact strings are at its beginning.
+fn names_its_software(body: &[u8]) -> bool {
+    let Some((name, rest)) = short_string(body) else {
+        return false;
+    };
+    let Some((version, _)) = short_string(rest) else {
+        return false;
+    };
+    [name, version].into_iter().all(|word| {
+        let plain = |b: &u8| b.is_ascii_alphanumeric();
+        word.first().is_some_and(plain)
+            && word.last().is_some_and(plain)
+            && word.iter().all(|b| plain(b) || matches!(b, b'-' | b'.'))
+    })
+}
+
+fn short_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut length = 0_usize;
+    for (i, byte) in bytes.iter().take(3).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return bytes[i + 1..].split_at_checked(length.checked_sub(1)?);
+        }
+    }
+    None
+}
+
+/// An answer that says `error`; `None` if the answer of this API has no place for it.
+pub(super) fn error(api: ApiKey, version: i16, correlation_id: i32, error: i16) -> Option<Bytes> {
+    let body = wire::build::error_response(api, version, error)?;
+    Some(frame(api, version, correlation_id, &body))
+}
+
+fn frame(api: ApiKey, version: i16, correlation_id: i32, body: &[u8]) -> Bytes {
+    let flexible = wire::header::response_header_version(api, version) >= 1;
+    let size = 4 + usize::from(flexible) + body.len();
+    let mut frame = BytesMut::with_capacity(4 + size);
+    frame.put_u32(u32::try_from(size).unwrap_or(u32::MAX));
+    frame.put_i32(correlation_id);
+    if flexible {
+        frame.put_u8(0); // no tagged fields
+    }
+    frame.put_slice(body);
+    frame.freeze()
+}

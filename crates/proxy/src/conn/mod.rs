@@ -1,0 +1,293 @@
+//! One client connection, from accept to close.
+//!
+//! ```text
+//! client ── requests ──▶ private leg (or a shared one) ──▶ broker
+//!               │ what is owed, in order (InFlight)
+//! client ◀─ responses ◀─ private leg (or a shared one, or the gateway itself)
+//! ```
+//!
+//! Both halves run in one task on one worker. The request half reads the client, decides per frame ([`crate::verdict`])
+//! and writes upstream; the response half gives the answers in request order. Bodies stream: a connection holds one
+//! window per direction, whatever the frame size, and a half whose writer does not get on stops reading.
+
+mod inflight;
+mod limits;
+mod local;
+mod reauth;
+mod requests;
+mod responses;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use wire::walk::WalkError;
+
+use crate::cluster::{Offered, Target};
+use crate::gateway::ListenerState;
+use crate::socket::Socket;
+use crate::upstream::pool::Pin;
+use crate::upstream::{DialError, Leg};
+use crate::worker::Worker;
+
+pub(crate) use inflight::{InFlight, Pending, Source};
+pub(crate) use limits::{Admission, Admitted, Pace};
+
+/// A connection to be served.
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: Arc<ListenerState>,
+    /// The node id that the port stands for.
+    pub(crate) node: Option<i32>,
+    /// Gives the place back when the connection ends.
+    pub(crate) admitted: Admitted,
+}
+
+/// How a connection came to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    ClientClosed,
+    BrokerClosed,
+    Idle,
+    Stalled,
+    Drained,
+}
+
+/// Why a connection had to be ended.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("client: {0}")]
+    Client(io::Error),
+    #[error("broker: {0}")]
+    Broker(io::Error),
+    #[error(transparent)]
+    Unreachable(#[from] DialError),
+    #[error("{0}")]
+    Hint(&'static str),
+    #[error("request frame of {size} bytes, allowed are up to {max}")]
+    RequestSize { size: i64, max: usize },
+    #[error("malformed request header: {0}")]
+    Header(wire::header::HeaderError),
+    #[error("malformed {api} v{version} request: {error}")]
+    Request {
+        api: &'static str,
+        version: i16,
+        error: WalkError,
+    },
+    #[error("{api} v{version} is not offered")]
+    NotOffered { api: &'static str, version: i16 },
+    #[error("{api} was meant for a broker that is down")]
+    BrokerDown { api: &'static str },
+    #[error("malformed {api} v{version} answer: {reason}")]
+    Answer {
+        api: &'static str,
+        version: i16,
+        reason: String,
+    },
+    #[error("answer for correlation id {got}, expected {expected}")]
+    Correlation { expected: i32, got: i32 },
+    #[error("answer without a request")]
+    Unasked,
+    #[error("a frame of {0} bytes does not fit GATEWAY_MAX_BUFFERED_BYTES")]
+    Budget(usize),
+    #[error("shared upstream connection lost")]
+    SharedLost,
+    #[error("re-authentication failed: {0}")]
+    Reauthentication(String),
+}
+
+impl Failure {
+    /// The client is to blame: worth a warning (rate limited), others are the normal life of a network.
+    fn is_clients_fault(&self) -> bool {
+        matches!(
+            self,
+            Failure::Hint(_)
+                | Failure::RequestSize { .. }
+                | Failure::Header(_)
+                | Failure::Request { .. }
+                | Failure::NotOffered { .. }
+        )
+    }
+}
+
+/// State shared by the two halves.
+pub(crate) struct Connection {
+    worker: Rc<Worker>,
+    listener: Arc<ListenerState>,
+    target: Target,
+    client: Socket,
+    leg: RefCell<Option<Rc<Leg>>>,
+    /// When the session of the private leg has to be renewed.
+    reauthenticate_at: Cell<Option<Instant>>,
+    /// The private leg leads to another broker than the client meant.
+    substitute: Cell<bool>,
+    /// This client does not share any more (pool `ROUND_ROBIN`).
+    private_for_good: Cell<bool>,
+    /// The shared leg of this client.
+    pin: Pin,
+    /// What the client was last told that it may use.
+    told: RefCell<Option<Arc<Offered>>>,
+    in_flight: InFlight,
+    /// Last time that bytes came from the client or went to it.
+    active: Cell<Instant>,
+    /// Bytes for the client are waiting in a write.
+    writing: Cell<bool>,
+    /// No new request is begun; those in flight are finished.
+    stopping: Cell<bool>,
+    stop: Notify,
+    /// The session of the private leg is due for renewal.
+    renew: Notify,
+    /// `reauthenticate_at` has changed.
+    rescheduled: Notify,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted {
+        stream,
+        peer,
+        listener,
+        node,
+        admitted,
+    } = accepted;
+    let client = match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => Socket::plain(stream),
+        Err(error) => {
+            tracing::warn!(target: "sluicegate::network", %peer, %error, "cannot serve connection");
+            return;
+        }
+    };
+    // A port without a live broker leads anywhere.
+    let target = match node {
+        Some(id) if worker.shared.view.snapshot.load().brokers.contains_key(&id) => {
+            Target::Broker(id)
+        }
+        _ => Target::Bootstrap,
+    };
+    let place = worker.shared.places.enter(target);
+    let connection = Connection {
+        in_flight: InFlight::new(worker.shared.limits.max_in_flight_per_connection),
+        worker,
+        listener,
+        target,
+        client,
+        leg: RefCell::new(None),
+        reauthenticate_at: Cell::new(None),
+        substitute: Cell::new(false),
+        private_for_good: Cell::new(false),
+        pin: Pin::new(),
+        told: RefCell::new(None),
+        active: Cell::new(Instant::now()),
+        writing: Cell::new(false),
+        stopping: Cell::new(false),
+        stop: Notify::new(),
+        renew: Notify::new(),
+        rescheduled: Notify::new(),
+    };
+    tracing::debug!(target: "sluicegate::network", %peer, ?target, listener = connection.listener.name, "connected");
+    let outcome = connection.run().await;
+    match &outcome {
+        Ok(end) => {
+            tracing::debug!(target: "sluicegate::network", %peer, ?end, "disconnected");
+        }
+        Err(failure) if failure.is_clients_fault() => {
+            connection.worker.complain(|| {
+                tracing::warn!(target: "sluicegate::network", %peer, error = %failure, "connection closed");
+            });
+        }
+        Err(failure) => {
+            tracing::debug!(target: "sluicegate::network", %peer, error = %failure, "connection closed");
+        }
+    }
+    drop(place);
+    drop(admitted);
+}
+
+impl Connection {
+    async fn run(&self) -> Result<End, Failure> {
+        tokio::select! {
+            end = self.requests() => end,
+            end = self.responses() => end,
+            end = self.oversee() => Ok(end),
+        }
+    }
+
+    /// Watches the clock, the cluster and the shutdown.
+    async fn oversee(&self) -> End {
+        let limits = &self.worker.shared.limits;
+        let mut drain = self.worker.shared.drain.subscribe();
+        let mut changes = self.worker.shared.view.changes.subscribe();
+        loop {
+            if drain.borrow_and_update().concerns(self.target) {
+                self.stop_soon();
+            }
+            let idle_at = self.active.get() + limits.connections_max_idle;
+            let renew_at = self.reauthenticate_at.get();
+            let wake = renew_at.map_or(idle_at, |at| at.min(idle_at));
+            tokio::select! {
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if renew_at.is_some_and(|at| at <= now) {
+                        self.reauthenticate_at.set(None);
+                        self.renew.notify_one();
+                    }
+                    if now >= self.active.get() + limits.connections_max_idle {
+                        if self.writing.get() {
+                            return End::Stalled;
+                        }
+                        if self.in_flight.outstanding() == 0 {
+                            return End::Idle;
+                        }
+                        self.active.set(now); // waiting for a broker is not being idle
+                    }
+                }
+                _ = drain.changed() => {}
+                _ = changes.changed() => self.reconsider(),
+                () = self.rescheduled.notified() => {}
+            }
+        }
+    }
+
+    /// The broker that the client meant is back: end the substitute so that the client reconnects properly.
+    fn reconsider(&self) {
+        if let Target::Broker(id) = self.target
+            && self.substitute.get()
+            && self.worker.shared.view.is_up(id)
+        {
+            self.stop_soon();
+        }
+    }
+
+    fn stop_soon(&self) {
+        self.stopping.set(true);
+        self.stop.notify_one();
+    }
+
+    fn touch(&self) {
+        self.active.set(Instant::now());
+    }
+
+    /// The private leg, opened at the first need.
+    async fn private_leg(&self) -> Result<Rc<Leg>, Failure> {
+        if let Some(leg) = &*self.leg.borrow() {
+            return Ok(leg.clone());
+        }
+        let opened = self.worker.shared.view.open(self.target).await?;
+        self.substitute.set(opened.substitute);
+        self.reauthenticate_at.set(opened.leg.reauthenticate_at);
+        if opened.substitute {
+            tracing::debug!(target: "sluicegate::upstream", target = ?self.target, "served by a substitute");
+            self.reconsider();
+        }
+        let leg = Rc::new(opened.leg);
+        *self.leg.borrow_mut() = Some(leg.clone());
+        self.rescheduled.notify_one();
+        Ok(leg)
+    }
+}

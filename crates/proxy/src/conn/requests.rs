@@ -1,0 +1,398 @@
+//! The request half: reads the client, decides per frame, writes upstream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+use wire::api::{ApiKey, Direction};
+use wire::header::{HeaderError, RequestHeader};
+
+use super::{Connection, End, Failure, Pending, Source, local};
+use crate::buffer::{Outbox, WINDOW, Window};
+use crate::peek::{self, Peek};
+use crate::verdict::{self, Treatment, Verdict};
+
+/// Length prefix of a frame, bytes.
+const PREFIX: usize = 4;
+
+/// Smallest request: API key, version, correlation id, null client id.
+const MIN_REQUEST: usize = 10;
+
+/// Header and what has to be seen of the body lie within this: client id and transactional id have 16-bit lengths.
+const MAX_HEAD: usize = 160 * 1024;
+
+/// How long answers are waited for after the broker stopped taking requests.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Where the request half stands within the stream of frames.
+#[derive(Default)]
+struct Position {
+    /// Bytes of the current frame that are still to come, and whether they go upstream.
+    body_left: u64,
+    discard: bool,
+    /// A first frame has been recognised as Kafka's protocol.
+    recognised: bool,
+}
+
+/// The head of a frame, copied out of the window.
+struct Head {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    header_len: usize,
+    /// Whole frame, length prefix included.
+    frame_len: usize,
+}
+
+enum Taken {
+    /// One frame, or a part of one, was dealt with.
+    Some,
+    /// More bytes are needed.
+    More,
+    /// No new frame is begun.
+    Stopping,
+}
+
+impl Connection {
+    /// Runs until the client leaves, a limit is broken, or the connection has been drained.
+    pub(super) async fn requests(&self) -> Result<End, Failure> {
+        let mut window = Window::default();
+        let mut out = Outbox::default();
+        let mut position = Position::default();
+        loop {
+            let taken = loop {
+                match self.take(&mut window, &mut out, &mut position).await? {
+                    Taken::Some => continue,
+                    other => break other,
+                }
+            };
+            if !self.send(&mut out, &window).await {
+                // Answers that the broker had already given are still on their way; then the response half ends.
+                sleep(LAST_ANSWERS).await;
+                return Ok(End::BrokerClosed);
+            }
+            if let Taken::Stopping = taken {
+                self.in_flight.settled().await;
+                return Ok(End::Drained);
+            }
+            window.release();
+            tokio::select! {
+                read = window.fill(&self.client) => {
+                    if read.map_err(Failure::Client)? == 0 {
+                        return Ok(End::ClientClosed);
+                    }
+                    self.touch();
+                }
+                () = self.stop.notified() => {}
+                () = self.renew.notified(), if position.body_left == 0 => self.renew_session().await?,
+            }
+        }
+    }
+
+    /// Writes to the private leg. `false`: the broker does not take it any more.
+    async fn send(&self, out: &mut Outbox, window: &Window) -> bool {
+        if out.is_empty() {
+            return true;
+        }
+        let leg = self.leg.borrow().clone();
+        match leg {
+            Some(leg) => out.flush(window, &leg.socket, || {}).await.is_ok(),
+            None => false,
+        }
+    }
+
+    async fn take(
+        &self,
+        window: &mut Window,
+        out: &mut Outbox,
+        position: &mut Position,
+    ) -> Result<Taken, Failure> {
+        if position.body_left > 0 {
+            return Ok(pass_body(window, out, position));
+        }
+        if self.stopping.get() {
+            return Ok(Taken::Stopping);
+        }
+        if self.in_flight.is_full() {
+            if !self.send(out, window).await {
+                return Ok(Taken::More);
+            }
+            self.in_flight.room().await;
+        }
+        let Some(head) = self.head(window.bytes(), position)? else {
+            return Ok(Taken::More);
+        };
+        let offered = self.worker.shared.view.offered();
+        match verdict::judge(&offered, head.api, head.version) {
+            Verdict::Forward(treatment) => {
+                self.forward(window, out, position, &head, treatment).await
+            }
+            Verdict::ApiVersions => {
+                // Small by nature; the walker bounds what is in it.
+                let Some(body) = whole_body(window, &head)? else {
+                    return Ok(Taken::More);
+                };
+                let answer = local::api_versions(&offered, head.version, head.correlation_id, body)
+                    .map_err(|error| head.malformed(error))?;
+                *self.told.borrow_mut() = Some(offered);
+                self.answer(&head, answer);
+                window.consume(head.frame_len);
+                Ok(Taken::Some)
+            }
+            Verdict::Sasl => {
+                self.refuse(window, position, &head, local::ILLEGAL_SASL_STATE)?;
+                Ok(Taken::Some)
+            }
+            Verdict::Refuse => {
+                let was_offered = self
+                    .told
+                    .borrow()
+                    .as_ref()
+                    .is_some_and(|told| told.allows(head.api, head.version));
+                if was_offered {
+                    // The brokers have changed since. A client that reconnects learns what holds now.
+                    return Err(head.not_offered());
+                }
+                self.refuse(window, position, &head, local::UNSUPPORTED_VERSION)?;
+                Ok(Taken::Some)
+            }
+        }
+    }
+
+    /// Reads the head of the next frame; `None`: more bytes are needed.
+    fn head(&self, bytes: &[u8], position: &mut Position) -> Result<Option<Head>, Failure> {
+        let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let declared = i32::from_be_bytes(*prefix);
+        let max = self.worker.shared.limits.max_request_bytes;
+        let size = usize::try_from(declared)
+            .ok()
+            .filter(|size| (MIN_REQUEST..=max).contains(size));
+        let Some(size) = size else {
+            if !position.recognised
+                && let Some(hint) = peek::foreign_protocol(bytes)
+            {
+                return Err(Failure::Hint(hint));
+            }
+            return Err(Failure::RequestSize {
+                size: declared.into(),
+                max,
+            });
+        };
+        let available = &rest[..rest.len().min(size)];
+        match RequestHeader::parse(available) {
+            Ok(header) => {
+                position.recognised = true;
+                Ok(Some(Head {
+                    api: header.api,
+                    version: header.version,
+                    correlation_id: header.correlation_id,
+                    header_len: header.len,
+                    frame_len: PREFIX + size,
+                }))
+            }
+            Err(HeaderError::Incomplete)
+                if available.len() < size && available.len() < MAX_HEAD =>
+            {
+                Ok(None)
+            }
+            // How a client finds out which version of ApiVersions it may use (KIP-511).
+            Err(HeaderError::UnsupportedVersion {
+                api: ApiKey::API_VERSIONS,
+                version,
+                correlation_id: Some(correlation_id),
+            }) => {
+                position.recognised = true;
+                Ok(Some(Head {
+                    api: ApiKey::API_VERSIONS,
+                    version,
+                    correlation_id,
+                    header_len: MIN_REQUEST,
+                    frame_len: PREFIX + size,
+                }))
+            }
+            Err(error) => Err(Failure::Header(error)),
+        }
+    }
+
+    async fn forward(
+        &self,
+        window: &mut Window,
+        out: &mut Outbox,
+        position: &mut Position,
+        head: &Head,
+        treatment: Treatment,
+    ) -> Result<Taken, Failure> {
+        let seen = &window.bytes()[..window.len().min(head.frame_len)];
+        let body = seen.get(PREFIX + head.header_len..).unwrap_or_default();
+        let peeked = match peek::peek(head.api, head.version, body) {
+            Some(peeked) => peeked,
+            None if seen.len() < head.frame_len && seen.len() < MAX_HEAD => return Ok(Taken::More),
+            None => return Err(head.cut_short()),
+        };
+        if peeked.is_follower {
+            self.refuse(window, position, head, local::CLUSTER_AUTHORIZATION_FAILED)?;
+            return Ok(Taken::Some);
+        }
+        if self.worker.pools.is_some()
+            && !self.private_for_good.get()
+            && let Some(taken) = self
+                .try_share(window, position, head, treatment, &peeked)
+                .await?
+        {
+            return Ok(taken);
+        }
+        self.private_leg().await?;
+        if self.substitute.get() && verdict::is_broker_bound(head.api) {
+            return Err(Failure::BrokerDown {
+                api: head.api.name(),
+            });
+        }
+        if peeked.expects_answer {
+            self.in_flight.push(Pending {
+                api: head.api,
+                version: head.version,
+                correlation_id: head.correlation_id,
+                source: Source::Private(treatment),
+            });
+        }
+        let now = window.len().min(head.frame_len);
+        out.forward(window.consume(now));
+        position.body_left = (head.frame_len - now) as u64;
+        position.discard = false;
+        Ok(Taken::Some)
+    }
+
+    /// Sends the request over a shared leg if it may go there. `None`: it needs the private leg.
+    async fn try_share(
+        &self,
+        window: &mut Window,
+        position: &mut Position,
+        head: &Head,
+        treatment: Treatment,
+        peeked: &Peek,
+    ) -> Result<Option<Taken>, Failure> {
+        let Some(pools) = &self.worker.pools else {
+            return Ok(None);
+        };
+        let leaves = peeked.is_transactional || !peeked.expects_answer || head.frame_len > WINDOW;
+        if leaves {
+            // Requests of one client keep their order: what is on its way over the shared leg arrives first.
+            self.in_flight.settled().await;
+            self.private_for_good.set(true);
+            return Ok(None);
+        }
+        if !verdict::may_share(head.api) {
+            return Ok(None);
+        }
+        // Only whole, well-formed frames go where others could suffer from them.
+        let Some(body) = whole_body(window, head)? else {
+            return Ok(Some(Taken::More));
+        };
+        wire::walk::validate(head.api, head.version, Direction::Request, body)
+            .map_err(|error| head.malformed(error))?;
+        let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
+        let answer = pools
+            .send(
+                &self.worker.shared.view,
+                self.target,
+                &self.pin,
+                frame,
+                head.api,
+                head.version,
+            )
+            .await?;
+        window.consume(head.frame_len);
+        position.body_left = 0;
+        self.in_flight.push(Pending {
+            api: head.api,
+            version: head.version,
+            correlation_id: head.correlation_id,
+            source: Source::Shared(treatment, answer),
+        });
+        Ok(Some(Taken::Some))
+    }
+
+    /// Answers with `error` where an answer of this API can carry one, else ends the connection.
+    fn refuse(
+        &self,
+        window: &mut Window,
+        position: &mut Position,
+        head: &Head,
+        error: i16,
+    ) -> Result<(), Failure> {
+        let frame = local::error(head.api, head.version, head.correlation_id, error)
+            .ok_or_else(|| head.not_offered())?;
+        self.answer(head, frame);
+        let now = window.len().min(head.frame_len);
+        window.consume(now);
+        position.body_left = (head.frame_len - now) as u64;
+        position.discard = true;
+        Ok(())
+    }
+
+    fn answer(&self, head: &Head, frame: Bytes) {
+        self.in_flight.push(Pending {
+            api: head.api,
+            version: head.version,
+            correlation_id: head.correlation_id,
+            source: Source::Local(frame),
+        });
+    }
+}
+
+fn pass_body(window: &mut Window, out: &mut Outbox, position: &mut Position) -> Taken {
+    let now =
+        usize::try_from(position.body_left).map_or(window.len(), |left| left.min(window.len()));
+    if now == 0 {
+        return Taken::More;
+    }
+    let span = window.consume(now);
+    if !position.discard {
+        out.forward(span);
+    }
+    position.body_left -= now as u64;
+    Taken::Some
+}
+
+/// The body of a frame that has to be seen as a whole; `None`: more bytes are needed.
+fn whole_body<'w>(window: &'w Window, head: &Head) -> Result<Option<&'w [u8]>, Failure> {
+    if head.frame_len > WINDOW {
+        return Err(Failure::RequestSize {
+            size: head.frame_len as i64,
+            max: WINDOW,
+        });
+    }
+    let Some(frame) = window.bytes().get(..head.frame_len) else {
+        return Ok(None);
+    };
+    frame
+        .get(PREFIX + head.header_len..)
+        .map(Some)
+        .ok_or_else(|| head.cut_short())
+}
+
+impl Head {
+    fn malformed(&self, error: wire::walk::WalkError) -> Failure {
+        Failure::Request {
+            api: self.api.name(),
+            version: self.version,
+            error,
+        }
+    }
+
+    fn cut_short(&self) -> Failure {
+        Failure::RequestSize {
+            size: self.frame_len as i64,
+            max: MAX_HEAD,
+        }
+    }
+
+    fn not_offered(&self) -> Failure {
+        Failure::NotOffered {
+            api: self.api.name(),
+            version: self.version,
+        }
+    }
+}

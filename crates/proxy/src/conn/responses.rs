@@ -1,0 +1,457 @@
+//! The response half: gives the answers in the order of the requests.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use wire::api::ApiKey;
+use wire::stream::{Step, StreamWalker};
+
+use super::{Connection, End, Failure, Pending, Source};
+use crate::buffer::{Outbox, WINDOW, Window};
+use crate::rewrite::{self, Tail};
+use crate::upstream::Leg;
+use crate::verdict::Treatment;
+
+const PREFIX: usize = 4;
+
+/// Smallest answer: a correlation id.
+const MIN_ANSWER: usize = 4;
+
+/// Bytes collected before a write although more could be had.
+const ENOUGH: usize = WINDOW;
+
+/// The response half's own state.
+#[derive(Default)]
+struct Giving {
+    /// What has been read of the private leg.
+    window: Window,
+    out: Outbox,
+    /// Answers that are complete in `out` and not written yet.
+    complete: usize,
+    /// Budget held by what is in `out`.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// The beginning of an answer frame.
+struct AnswerHead {
+    /// Bytes after the length prefix.
+    size: usize,
+}
+
+impl Connection {
+    /// Runs until the broker closes, the client stops taking answers, or something is wrong.
+    pub(super) async fn responses(&self) -> Result<End, Failure> {
+        let mut giving = Giving::default();
+        loop {
+            let Some(pending) = self.in_flight.pop() else {
+                self.flush(&mut giving).await?;
+                giving.window.release();
+                if !self.in_flight.has_next()
+                    && let Some(end) = self.wait(&mut giving).await?
+                {
+                    return Ok(end);
+                }
+                continue;
+            };
+            let Pending {
+                api,
+                version,
+                correlation_id,
+                source,
+            } = pending;
+            let mut delivered = true;
+            match source {
+                Source::Local(frame) => giving.out.push(frame),
+                Source::Private(treatment) => {
+                    delivered = self
+                        .private(&mut giving, treatment, api, version, correlation_id)
+                        .await?;
+                }
+                Source::Shared(treatment, answer) => {
+                    self.flush(&mut giving).await?; // it may take a while
+                    let answer = answer.await.map_err(|_| Failure::SharedLost)?;
+                    let mut frame = answer.frame;
+                    giving.permits.extend(answer.permit);
+                    if treatment != Treatment::Pass {
+                        let header = header_len(api, version, &frame[PREFIX..])?;
+                        self.rewrite(&mut frame, PREFIX + header, api, version)?;
+                    }
+                    if answer.throttled {
+                        // The broker mutes the connection of a throttled client: it may not hold up others.
+                        self.private_for_good.set(true);
+                    }
+                    giving.out.push(frame.into());
+                }
+                Source::Own(reply) => {
+                    let frame = self.small(&mut giving, correlation_id).await?;
+                    if let Some(frame) = frame {
+                        let _ = reply.send(frame);
+                    } else {
+                        delivered = false;
+                    }
+                }
+            }
+            if !delivered {
+                self.flush(&mut giving).await?;
+                return Ok(End::BrokerClosed);
+            }
+            giving.complete += 1;
+            if giving.out.len() >= ENOUGH {
+                self.flush(&mut giving).await?;
+            }
+        }
+    }
+
+    /// Waits for something to do while nothing is owed. `Some`: the broker has closed.
+    async fn wait(&self, giving: &mut Giving) -> Result<Option<End>, Failure> {
+        let leg = self.leg.borrow().clone();
+        let Some(leg) = leg else {
+            self.in_flight.arrival().await;
+            return Ok(None);
+        };
+        tokio::select! {
+            biased;
+            () = self.in_flight.arrival() => Ok(None),
+            read = giving.window.fill(&leg.socket) => match read {
+                Ok(0) => Ok(Some(End::BrokerClosed)),
+                Ok(_) if self.in_flight.has_next() => Ok(None),
+                Ok(_) => Err(Failure::Unasked),
+                Err(error) => Err(Failure::Broker(error)),
+            },
+        }
+    }
+
+    async fn flush(&self, giving: &mut Giving) -> Result<(), Failure> {
+        if !giving.out.is_empty() {
+            self.writing.set(true);
+            giving
+                .out
+                .flush(&giving.window, &self.client, || self.touch())
+                .await
+                .map_err(Failure::Client)?;
+            self.writing.set(false);
+        }
+        giving.permits.clear();
+        self.in_flight.done(std::mem::take(&mut giving.complete));
+        Ok(())
+    }
+
+    /// Reads more of the private leg. `false`: it has ended.
+    async fn fill(&self, giving: &mut Giving, leg: &Leg) -> Result<bool, Failure> {
+        self.flush(giving).await?;
+        match giving.window.fill(&leg.socket).await {
+            Ok(n) => Ok(n > 0),
+            // A reset is how a killed broker closes.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(false),
+            Err(error) => Err(Failure::Broker(error)),
+        }
+    }
+
+    /// Reads the head of the next answer and checks whom it belongs to. `None`: the leg has ended.
+    async fn answer_head(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        correlation_id: i32,
+    ) -> Result<Option<AnswerHead>, Failure> {
+        while giving.window.len() < PREFIX + MIN_ANSWER {
+            if !self.fill(giving, leg).await? {
+                return Ok(None);
+            }
+        }
+        let bytes = giving.window.bytes();
+        let declared = bytes.first_chunk().map_or(-1, |b| i32::from_be_bytes(*b));
+        let got = bytes[PREFIX..]
+            .first_chunk()
+            .map_or(-1, |b| i32::from_be_bytes(*b));
+        if got != correlation_id {
+            return Err(Failure::Correlation {
+                expected: correlation_id,
+                got,
+            });
+        }
+        match usize::try_from(declared) {
+            Ok(size) if size >= MIN_ANSWER => Ok(Some(AnswerHead { size })),
+            _ => Err(Failure::Answer {
+                api: "",
+                version: 0,
+                reason: format!("a length of {declared}"),
+            }),
+        }
+    }
+
+    /// One answer of the private leg. `false`: the leg ended before it.
+    async fn private(
+        &self,
+        giving: &mut Giving,
+        treatment: Treatment,
+        api: ApiKey,
+        version: i16,
+        correlation_id: i32,
+    ) -> Result<bool, Failure> {
+        let leg = self.leg.borrow().clone();
+        let Some(leg) = leg else {
+            return Err(Failure::Unasked);
+        };
+        let Some(head) = self.answer_head(giving, &leg, correlation_id).await? else {
+            return Ok(false);
+        };
+        let frame_len = PREFIX + head.size;
+        match treatment {
+            Treatment::Pass => self.pass(giving, &leg, frame_len).await,
+            Treatment::Addresses | Treatment::Tail if frame_len <= WINDOW => {
+                self.in_window(giving, &leg, frame_len, api, version).await
+            }
+            Treatment::Addresses => self.in_budget(giving, &leg, frame_len, api, version).await,
+            Treatment::Tail => self.tail(giving, &leg, frame_len, api, version).await,
+        }
+    }
+
+    /// Lets the next `left` bytes through.
+    async fn pass(&self, giving: &mut Giving, leg: &Leg, mut left: usize) -> Result<bool, Failure> {
+        while left > 0 {
+            if giving.window.is_empty() && !self.fill(giving, leg).await? {
+                return Ok(false);
+            }
+            let now = giving.window.len().min(left);
+            let span = giving.window.consume(now);
+            giving.out.forward(span);
+            left -= now;
+        }
+        Ok(true)
+    }
+
+    /// Rewrites a frame that fits the window.
+    async fn in_window(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        frame_len: usize,
+        api: ApiKey,
+        version: i16,
+    ) -> Result<bool, Failure> {
+        while giving.window.len() < frame_len {
+            if !self.fill(giving, leg).await? {
+                return Ok(false);
+            }
+        }
+        let frame = &mut giving.window.bytes_mut()[..frame_len];
+        let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
+        match self.rewritten(&mut frame[body..], api, version)? {
+            None => {
+                let span = giving.window.consume(frame_len);
+                giving.out.forward(span);
+            }
+            Some(new_body) => {
+                let frame = reframe(&frame[PREFIX..body], &new_body);
+                giving.window.consume(frame_len);
+                giving.out.push(frame);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Rewrites a frame that is larger than the window, with memory from the budget of the process.
+    async fn in_budget(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        frame_len: usize,
+        api: ApiKey,
+        version: i16,
+    ) -> Result<bool, Failure> {
+        self.flush(giving).await?;
+        // The frame, and once more for what is made of it.
+        let permit = self
+            .worker
+            .shared
+            .budget
+            .take(frame_len.saturating_mul(2))
+            .await
+            .ok_or(Failure::Budget(frame_len))?;
+        giving.permits.push(permit);
+        let have = giving.window.len().min(frame_len);
+        let mut frame = Vec::with_capacity(frame_len);
+        frame.extend_from_slice(&giving.window.bytes()[..have]);
+        giving.window.consume(have);
+        giving.window.release();
+        while frame.len() < frame_len {
+            let filled = frame.len();
+            frame.resize(frame_len.min(filled + WINDOW), 0);
+            let n = match leg.socket.read(&mut frame[filled..]).await {
+                Ok(0) => return Ok(false),
+                Ok(n) => n,
+                Err(error) => return Err(Failure::Broker(error)),
+            };
+            frame.truncate(filled + n);
+        }
+        let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
+        self.rewrite(&mut frame, body, api, version)?;
+        giving.out.push(frame.into());
+        Ok(true)
+    }
+
+    /// Streams a frame and rewrites its end, whose length may not change any more: the length prefix has gone out.
+    async fn tail(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        frame_len: usize,
+        api: ApiKey,
+        version: i16,
+    ) -> Result<bool, Failure> {
+        while giving.window.len() < rewrite::MAX_ANSWER_HEADER {
+            if !self.fill(giving, leg).await? {
+                return Ok(false);
+            }
+        }
+        let header = header_len(api, version, &giving.window.bytes()[PREFIX..])?;
+        let mut left = frame_len;
+        let span = giving.window.consume(PREFIX + header);
+        giving.out.forward(span);
+        left -= PREFIX + header;
+        let plan = rewrite::addresses(api, version).ok_or_else(|| unknown(api, version))?;
+        let mut walker = StreamWalker::new(plan, left as u64);
+        let stop = loop {
+            let seen = giving.window.len().min(left);
+            let step = walker
+                .next(&giving.window.bytes()[..seen])
+                .map_err(|e| malformed(api, version, &e))?;
+            match step {
+                Step::Skip(n) => {
+                    let span = giving.window.consume(n.min(seen));
+                    giving.out.forward(span);
+                    left -= n.min(seen);
+                }
+                Step::NeedMore if seen == left => {
+                    return Err(malformed(api, version, &"it ends too early"));
+                }
+                Step::NeedMore => {
+                    if !self.fill(giving, leg).await? {
+                        return Ok(false);
+                    }
+                }
+                Step::Stop(stop) => break stop,
+                Step::End => return Ok(true),
+            }
+        };
+        if left > rewrite::MAX_TAIL {
+            return Err(malformed(api, version, &"too many broker addresses"));
+        }
+        while giving.window.len() < left {
+            if !self.fill(giving, leg).await? {
+                return Ok(false);
+            }
+        }
+        let tail = Tail {
+            plan,
+            stop,
+            api,
+            version,
+        };
+        let end = &mut giving.window.bytes_mut()[..left];
+        match tail
+            .rewrite(end, &self.addresses())
+            .map_err(|e| malformed(api, version, &e))?
+        {
+            None => {
+                let span = giving.window.consume(left);
+                giving.out.forward(span);
+            }
+            Some(bytes) => {
+                giving.window.consume(left);
+                giving.out.push(bytes.into());
+            }
+        }
+        Ok(true)
+    }
+
+    /// One small answer as a whole, without its length prefix. `None`: the leg has ended.
+    async fn small(
+        &self,
+        giving: &mut Giving,
+        correlation_id: i32,
+    ) -> Result<Option<Bytes>, Failure> {
+        let leg: Option<Rc<Leg>> = self.leg.borrow().clone();
+        let Some(leg) = leg else {
+            return Err(Failure::Unasked);
+        };
+        let Some(head) = self.answer_head(giving, &leg, correlation_id).await? else {
+            return Ok(None);
+        };
+        let frame_len = PREFIX + head.size;
+        if frame_len > WINDOW {
+            return Err(Failure::Budget(frame_len));
+        }
+        while giving.window.len() < frame_len {
+            if !self.fill(giving, &leg).await? {
+                return Ok(None);
+            }
+        }
+        let frame = Bytes::copy_from_slice(&giving.window.bytes()[PREFIX..frame_len]);
+        giving.window.consume(frame_len);
+        Ok(Some(frame))
+    }
+
+    fn addresses(&self) -> rewrite::Context<'_> {
+        rewrite::Context {
+            ports: &self.listener.ports,
+            listener: &self.listener,
+            view: &self.worker.shared.view,
+        }
+    }
+
+    /// The new body, or `None` if nothing had to change its length (small changes are made in place).
+    fn rewritten(
+        &self,
+        body: &mut [u8],
+        api: ApiKey,
+        version: i16,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        rewrite::rewrite(api, version, body, &self.addresses())
+            .map_err(|e| malformed(api, version, &e))
+    }
+
+    /// Rewrites a whole frame in place or replaces it.
+    fn rewrite(
+        &self,
+        frame: &mut Vec<u8>,
+        body: usize,
+        api: ApiKey,
+        version: i16,
+    ) -> Result<(), Failure> {
+        if let Some(new_body) = self.rewritten(&mut frame[body..], api, version)? {
+            frame.truncate(body);
+            frame.extend_from_slice(&new_body);
+            let size = u32::try_from(frame.len() - PREFIX).unwrap_or(u32::MAX);
+            frame[..PREFIX].copy_from_slice(&size.to_be_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn header_len(api: ApiKey, version: i16, bytes: &[u8]) -> Result<usize, Failure> {
+    wire::header::response_header_len(api, version, bytes).map_err(|e| malformed(api, version, &e))
+}
+
+fn reframe(header: &[u8], body: &[u8]) -> Bytes {
+    let size = header.len() + body.len();
+    let mut frame = Vec::with_capacity(PREFIX + size);
+    frame.extend_from_slice(&u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes());
+    frame.extend_from_slice(header);
+    frame.extend_from_slice(body);
+    frame.into()
+}
+
+fn malformed(api: ApiKey, version: i16, reason: &dyn std::fmt::Display) -> Failure {
+    Failure::Answer {
+        api: api.name(),
+        version,
+        reason: reason.to_string(),
+    }
+}
+
+fn unknown(api: ApiKey, version: i16) -> Failure {
+    malformed(api, version, &"not in the table")
+}

@@ -1,0 +1,376 @@
+//! Start and end of the data plane.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use auth::UpstreamAuth;
+use config::{Config, Listener, PortPlan};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::Observer;
+use crate::buffer::Budget;
+use crate::cluster::{ClusterView, StartError};
+use crate::conn::{Accepted, Admission, Pace};
+use crate::drain::{self, Drain};
+use crate::ports::{PortMap, RangeError, Slot};
+use crate::upstream::Dialer;
+use crate::worker::{Shared, WorkerHandle};
+
+/// Connections the kernel holds before they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// Pause after an accept that failed for want of something (file descriptors, memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the data plane could not start.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// The backing cluster could not be used.
+    #[error(transparent)]
+    Cluster(#[from] StartError),
+    /// The brokers do not fit the ports. A matter of configuration (exit status 78).
+    #[error("Invalid configuration: {variable}: {error}")]
+    Range {
+        /// What to change.
+        variable: String,
+        /// How it does not fit.
+        error: RangeError,
+    },
+    /// A port could not be bound.
+    #[error("cannot bind {address} of listener {listener}: {error} (set by {variable})")]
+    Bind {
+        /// The listener.
+        listener: String,
+        /// The address that was tried.
+        address: String,
+        /// What sets it.
+        variable: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A worker could not be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+impl GatewayError {
+    /// Whether the operator has to change the configuration.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, GatewayError::Range { .. })
+    }
+}
+
+/// One listener at work.
+pub(crate) struct ListenerState {
+    pub(crate) name: String,
+    pub(crate) ports: PortMap,
+    ports_variable: String,
+    reported: Mutex<HashSet<i32>>,
+}
+
+impl ListenerState {
+    /// A broker without a port of its own was seen: said once, loudly.
+    pub(crate) fn unroutable(&self, node: i32) {
+        let mut reported = self.reported.lock().unwrap_or_else(|e| e.into_inner());
+        if reported.len() < 1024 && reported.insert(node) {
+            tracing::error!(
+                target: "sluicegate::network",
+                broker = node,
+                listener = self.name,
+                "a broker has no port: clients cannot reach it; {} needs at least {} ports (they are fixed at start)",
+                self.ports_variable,
+                self.ports.size_needed(node),
+            );
+        }
+    }
+}
+
+/// The running data plane. Lives on the thread that started it, inside a `LocalSet`.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    admission: Arc<Admission>,
+    tasks: Vec<JoinHandle<()>>,
+    refresher: JoinHandle<()>,
+    shutdown: config::Shutdown,
+}
+
+impl Gateway {
+    /// Connects to the backing cluster, binds all ports and serves. Must be called inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// The cluster cannot be used, its brokers do not fit the ports, or a port cannot be bound.
+    pub async fn start(
+        config: &Config,
+        auth: UpstreamAuth,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Gateway, GatewayError> {
+        let cluster = &config.upstream.main;
+        let client_id = cluster
+            .client_id
+            .clone()
+            .unwrap_or_else(|| format!("gateway-{}-{}", config.cluster_id, std::process::id()));
+        let dialer = Dialer::new(cluster, auth, client_id);
+        let view = Arc::new(ClusterView::new(
+            cluster,
+            dialer,
+            config.network.rack.clone(),
+        ));
+        let (lowest, highest) = view.start(config.startup_kafka_timeout).await?;
+        observer.cluster_answered();
+
+        let mut bound = Vec::new();
+        for listener in &config.network.listeners {
+            let state = Arc::new(listener_state(listener, config, lowest, highest)?);
+            bound.extend(bind(listener, &state).await?);
+        }
+
+        let shared = Arc::new(Shared {
+            view: view.clone(),
+            limits: config.limits,
+            budget: Budget::new(config.limits.max_buffered_bytes),
+            pool: config.pool,
+            pool_idle: cluster.connections_max_idle,
+            places: Arc::default(),
+            drain: watch::Sender::new(Drain::Not),
+            observer: observer.clone(),
+        });
+        let workers = (0..config.workers.max(1))
+            .map(|index| WorkerHandle::start(index, shared.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let workers = Arc::new(workers);
+        let admission = Arc::new(Admission::new(
+            config.limits.max_connections,
+            config.limits.max_connections_per_ip,
+        ));
+        let pace = config
+            .limits
+            .max_connection_creation_rate
+            .map(|rate| Arc::new(Mutex::new(Pace::new(rate))));
+        let tasks = bound
+            .into_iter()
+            .map(|port| {
+                tokio::task::spawn_local(accept(
+                    port,
+                    workers.clone(),
+                    admission.clone(),
+                    pace.clone(),
+                ))
+            })
+            .collect();
+        let seen = observer.clone();
+        let refresher = tokio::task::spawn_local(view.keep_fresh(move || seen.cluster_answered()));
+        observer.listeners_bound();
+        Ok(Gateway {
+            shared,
+            admission,
+            tasks,
+            refresher,
+            shutdown: config.shutdown,
+        })
+    }
+
+    /// Client connections now.
+    pub fn connections(&self) -> u32 {
+        self.admission.total()
+    }
+
+    /// Stops accepting, lets requests in flight finish and closes the connections broker by broker. Returns how many
+    /// connections had to be cut because their answers did not come in time.
+    pub async fn shut_down(self) -> usize {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let cut = drain::drain(
+            &self.shared.places,
+            &self.shared.drain,
+            self.shutdown.drain_timeout,
+            self.shutdown.delay_between_brokers,
+        )
+        .await;
+        self.refresher.abort();
+        cut
+    }
+}
+
+fn listener_state(
+    listener: &Listener,
+    config: &Config,
+    lowest: i32,
+    highest: i32,
+) -> Result<ListenerState, GatewayError> {
+    let min = config.network.min_broker_id;
+    let host = listener.advertised_host.clone();
+    let range = |error| GatewayError::Range {
+        variable: match error {
+            RangeError::BelowMinimum { .. } => "GATEWAY_MIN_BROKERID".to_owned(),
+            _ => listener.ports_variable.clone(),
+        },
+        error,
+    };
+    let ports = match &listener.ports {
+        PortPlan::Explicit(pairs) => PortMap::new(
+            host,
+            min,
+            pairs
+                .iter()
+                .map(|pair| Slot {
+                    advertised: pair.advertised,
+                    local: pair.local,
+                })
+                .collect(),
+        ),
+        PortPlan::FromStart { start, count } => {
+            PortMap::from_start(host, min, *start, count.map(u32::from), highest).map_err(range)?
+        }
+    };
+    if !ports.check(lowest, highest).map_err(range)? {
+        tracing::warn!(
+            target: "sluicegate::network",
+            listener = listener.name,
+            "fewer than two spare ports: brokers that join later may not be reachable; raise {}",
+            listener.ports_variable
+        );
+    }
+    let map: Vec<String> = ports
+        .slots()
+        .iter()
+        .enumerate()
+        .filter_map(|(i, slot)| Some(format!("{}->{}", slot.advertised, ports.node_of_slot(i)?)))
+        .collect();
+    tracing::info!(
+        target: "sluicegate::network",
+        listener = listener.name,
+        protocol = %listener.protocol,
+        routing = %listener.routing,
+        bind = listener.bind_address,
+        advertised_host = listener.advertised_host,
+        ports = map.join(" "),
+        "listener"
+    );
+    Ok(ListenerState {
+        name: listener.name.clone(),
+        ports,
+        ports_variable: listener.ports_variable.clone(),
+        reported: Mutex::default(),
+    })
+}
+
+/// A bound port and what it stands for.
+struct BoundPort {
+    socket: TcpListener,
+    listener: Arc<ListenerState>,
+    node: Option<i32>,
+}
+
+async fn bind(
+    listener: &Listener,
+    state: &Arc<ListenerState>,
+) -> Result<Vec<BoundPort>, GatewayError> {
+    let mut bound = Vec::new();
+    for (index, slot) in state.ports.slots().iter().enumerate() {
+        let failed = |error| GatewayError::Bind {
+            listener: listener.name.clone(),
+            address: format!("{}:{}", listener.bind_address, slot.local),
+            variable: listener.ports_variable.clone(),
+            error,
+        };
+        let addresses: Vec<SocketAddr> = lookup_host((listener.bind_address.as_str(), slot.local))
+            .await
+            .map_err(failed)?
+            .collect();
+        for address in addresses {
+            bound.push(BoundPort {
+                socket: listen(address).map_err(failed)?,
+                listener: state.clone(),
+                node: state.ports.node_of_slot(index),
+            });
+        }
+    }
+    Ok(bound)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(
+    port: BoundPort,
+    workers: Arc<Vec<WorkerHandle>>,
+    admission: Arc<Admission>,
+    pace: Option<Arc<Mutex<Pace>>>,
+) {
+    loop {
+        let (stream, peer) = match port.socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_about_one_client(&error) {
+                    tracing::warn!(target: "sluicegate::network", %error, "cannot accept");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        if let Some(pace) = &pace {
+            let delay = pace
+                .lock()
+                .unwrap_or_else(|e| e.into_inner())
+                .delay(std::time::Instant::now());
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+        }
+        let Some(admitted) = admission.admit(peer.ip()) else {
+            tracing::debug!(target: "sluicegate::network", %peer, "refused: too many connections");
+            continue; // dropped, as a broker does
+        };
+        let Some(worker) = workers.iter().min_by_key(|w| w.load()) else {
+            return;
+        };
+        match prepare(stream) {
+            Ok(stream) => {
+                let accepted = Accepted {
+                    stream,
+                    peer,
+                    listener: port.listener.clone(),
+                    node: port.node,
+                    admitted,
+                };
+                if worker.serve(accepted).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(target: "sluicegate::network", %peer, %error, "lost before it was served");
+            }
+        }
+    }
+}
+
+fn prepare(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_keepalive(true)?;
+    stream.into_std()
+}
+
+fn is_about_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,147 @@
+//! What has to be seen at the beginning of a request body before it can go on.
+
+use wire::api::ApiKey;
+
+/// The few facts that decide how a request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peek {
+    /// Produce with `acks=0` has no answer.
+    pub(crate) expects_answer: bool,
+    /// The client takes part in a transaction.
+    pub(crate) is_transactional: bool,
+    /// The request claims to come from a replica: it could read past the high watermark or disturb the in-sync replicas
+    /// with the gateway's privileges (invariant I11).
+    pub(crate) is_follower: bool,
+}
+
+const PLAIN: Peek = Peek {
+    expects_answer: true,
+    is_transactional: false,
+    is_follower: false,
+};
+
+/// Looks at the first bytes of a request body; `None`: not enough of them.
+pub(crate) fn peek(api: ApiKey, version: i16, body: &[u8]) -> Option<Peek> {
+    match api {
+        ApiKey::PRODUCE => {
+            // transactional id (v3+, nullable; compact from v9), acks
+            let (is_transactional, rest) = transactional_id(body, version >= 9)?;
+            let acks = rest.first_chunk().map(|b| i16::from_be_bytes(*b))?;
+            Some(Peek {
+                expects_answer: acks != 0,
+                is_transactional,
+                ..PLAIN
+            })
+        }
+        ApiKey::INIT_PRODUCER_ID => {
+            let (is_transactional, _) = transactional_id(body, version >= 2)?;
+            Some(Peek {
+                is_transactional,
+                ..PLAIN
+            })
+        }
+        ApiKey::FETCH if version <= 14 => replica_id(body),
+        ApiKey::LIST_OFFSETS => replica_id(body),
+        ApiKey::OFFSET_FOR_LEADER_EPOCH if version >= 3 => replica_id(body),
+        _ => Some(PLAIN),
+    }
+}
+
+fn replica_id(body: &[u8]) -> Option<Peek> {
+    let id = body.first_chunk().map(|b| i32::from_be_bytes(*b))?;
+    Some(Peek {
+        is_follower: id >= 0,
+        ..PLAIN
+    })
+}
+
+fn transactional_id(body: &[u8], compact: bool) -> Option<(bool, &[u8])> {
+    if !compact {
+        let (length, rest) = body.split_first_chunk()?;
+        return match usize::try_from(i16::from_be_bytes(*length)) {
+            Ok(length) => Some((true, rest.get(length..)?)),
+            Err(_) => Some((false, rest)), // null
+        };
+    }
+    let mut length = 0_usize;
+    for (i, byte) in body.iter().take(3).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            let rest = &body[i + 1..];
+            return match length.checked_sub(1) {
+                Some(length) => Some((true, rest.get(length..)?)),
+                None => Some((false, rest)), // null
+            };
+        }
+    }
+    None
+}
+
+/// Recognises what is commonly sent to a Kafka port by mistake; a hint for the log.
+pub(crate) fn foreign_protocol(bytes: &[u8]) -> Option<&'static str> {
+    const HTTP: [&[u8]; 7] = [
+        b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PRI ",
+    ];
+    match bytes {
+        [0x16, 0x03, ..] => Some(
+            "a TLS handshake on a PLAINTEXT listener: the client's security.protocol does not match",
+        ),
+        _ if HTTP.iter().any(|verb| bytes.starts_with(verb)) => {
+            Some("an HTTP request on a Kafka port: the admin API is on GATEWAY_HTTP_PORT")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn produce_acks_and_transactional_id() {
+        let acks_0 = [0xff, 0xff, 0, 0];
+        let acks_all_txn = [0, 2, b'i', b'd', 0xff, 0xff];
+        let compact = [0x03, b'i', b'd', 0, 1];
+        assert!(!peek(ApiKey::PRODUCE, 3, &acks_0).unwrap().expects_answer);
+        let seen = peek(ApiKey::PRODUCE, 8, &acks_all_txn).unwrap();
+        assert!(seen.expects_answer && seen.is_transactional);
+        assert!(peek(ApiKey::PRODUCE, 9, &compact).unwrap().is_transactional);
+        assert!(
+            !peek(ApiKey::PRODUCE, 13, &[0, 0, 0])
+                .unwrap()
+                .is_transactional
+        );
+        for cut in 0..compact.len() {
+            assert_eq!(peek(ApiKey::PRODUCE, 9, &compact[..cut]), None);
+        }
+        for cut in 0..acks_all_txn.len() {
+            assert_eq!(peek(ApiKey::PRODUCE, 8, &acks_all_txn[..cut]), None);
+        }
+        assert_eq!(peek(ApiKey::PRODUCE, 9, &[0x80, 0x80, 0x80, 0]), None);
+    }
+
+    #[test]
+    fn followers_are_recognised() {
+        assert!(peek(ApiKey::FETCH, 12, &[0, 0, 0, 2]).unwrap().is_follower);
+        assert!(!peek(ApiKey::FETCH, 12, &[0xff; 4]).unwrap().is_follower);
+        assert!(
+            peek(ApiKey::LIST_OFFSETS, 1, &[0, 0, 0, 0])
+                .unwrap()
+                .is_follower
+        );
+        // The consumer's own id in OffsetForLeaderEpoch is -2 in some clients.
+        let debug = [0xff, 0xff, 0xff, 0xfe];
+        assert!(
+            !peek(ApiKey::OFFSET_FOR_LEADER_EPOCH, 4, &debug)
+                .unwrap()
+                .is_follower
+        );
+    }
+
+    #[test]
+    fn mistaken_protocols_get_a_hint() {
+        assert!(foreign_protocol(&[0x16, 3, 1, 2]).is_some());
+        assert!(foreign_protocol(b"GET / HTTP/1.1").is_some());
+        assert!(foreign_protocol(&[0, 0, 0, 20]).is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! One TCP connection, plain or TLS, used by the two halves of one task.
+//!
+//! A connection lives on one single-threaded worker; its request half and its response half are polled by the same
+//! task. So a `RefCell` that is borrowed during a poll only, never across an `await`, is all the sharing needed.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// A stream of bytes to a client or to a broker.
+pub(crate) struct Socket(RefCell<Inner>);
+
+enum Inner {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    pub(crate) fn plain(stream: TcpStream) -> Self {
+        Socket(RefCell::new(Inner::Plain(stream)))
+    }
+
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Socket(RefCell::new(Inner::Tls(Box::new(stream))))
+    }
+
+    /// Waits until a read is worth a buffer: bytes (or the end) have arrived. Holds no buffer meanwhile.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        poll_fn(|cx| match &*self.0.borrow() {
+            Inner::Plain(stream) => stream.poll_read_ready(cx),
+            Inner::Tls(stream) => {
+                let (tcp, session) = stream.get_ref();
+                if session.wants_read() {
+                    tcp.poll_read_ready(cx)
+                } else {
+                    Poll::Ready(Ok(())) // decrypted bytes are waiting
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads some bytes; 0 is the end of the stream.
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(match &mut *self.0.borrow_mut() {
+                Inner::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Inner::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            })?;
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+        .await
+    }
+
+    /// Reads exactly `buffer.len()` bytes.
+    pub(crate) async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let n = self.read(&mut buffer[filled..]).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            filled += n;
+        }
+        Ok(())
+    }
+
+    /// Writes some bytes of the slices.
+    pub(crate) async fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        poll_fn(|cx| match &mut *self.0.borrow_mut() {
+            Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        })
+        .await
+    }
+
+    /// Writes all of `bytes` and flushes.
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = self.write_vectored(&[io::IoSlice::new(bytes)]).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[n..];
+        }
+        self.flush().await
+    }
+
+    /// Pushes out what TLS still holds; free for plain sockets.
+    pub(crate) async fn flush(&self) -> io::Result<()> {
+        poll_fn(|cx| match &mut *self.0.borrow_mut() {
+            Inner::Plain(_) => Poll::Ready(Ok(())),
+            Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        })
+        .await
+    }
+
+    /// Says goodbye (TLS close_notify, FIN).
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        poll_fn(|cx| match &mut *self.0.borrow_mut() {
+            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        })
+        .await
+    }
+}

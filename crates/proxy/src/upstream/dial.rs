@@ -1,0 +1,213 @@
+//! Opening an upstream leg: resolve, connect, TLS, SASL.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use auth::UpstreamAuth;
+use config::Cluster;
+use thiserror::Error;
+use tokio::net::{TcpSocket, lookup_host};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::sasl::{self, LoginError};
+use crate::socket::Socket;
+
+/// Why a broker could not be reached.
+#[derive(Debug, Error)]
+pub(crate) enum DialError {
+    #[error("cannot resolve {host}: {error}")]
+    Resolve { host: String, error: io::Error },
+    #[error("cannot connect to {host}:{port}: {error}")]
+    Connect {
+        host: String,
+        port: u16,
+        error: io::Error,
+    },
+    #[error("TLS handshake with {host}:{port} failed: {error}")]
+    Tls {
+        host: String,
+        port: u16,
+        error: io::Error,
+    },
+    #[error("login at {host}:{port} failed: {error}")]
+    Login {
+        host: String,
+        port: u16,
+        error: LoginError,
+    },
+    #[error("connecting to {host}:{port} took longer than {after:?}")]
+    TimedOut {
+        host: String,
+        port: u16,
+        after: Duration,
+    },
+}
+
+impl DialError {
+    /// Whether the configuration is to blame (credentials, certificates) rather than the network.
+    pub(crate) fn is_security(&self) -> bool {
+        match self {
+            DialError::Tls { error, .. } => error.kind() == io::ErrorKind::InvalidData,
+            DialError::Login { error, .. } => error.is_rejection(),
+            _ => false,
+        }
+    }
+}
+
+/// Everything needed to open legs to the brokers of one cluster.
+pub(crate) struct Dialer {
+    auth: UpstreamAuth,
+    client_id: String,
+    setup_timeout: Duration,
+    send_buffer: Option<u32>,
+    receive_buffer: Option<u32>,
+}
+
+/// An open, authenticated connection to a broker.
+pub(crate) struct Leg {
+    pub(crate) socket: Socket,
+    /// When to authenticate again (KIP-368), well before the broker ends the session. `None`: never.
+    pub(crate) reauthenticate_at: Option<Instant>,
+    _counted: Option<Counted>,
+}
+
+/// Counts one leg for as long as it lives.
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    pub(crate) fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Counted(counter.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Dialer {
+    pub(crate) fn new(cluster: &Cluster, auth: UpstreamAuth, client_id: String) -> Self {
+        Dialer {
+            auth,
+            client_id,
+            setup_timeout: cluster.connection_setup_timeout,
+            send_buffer: cluster.send_buffer,
+            receive_buffer: cluster.receive_buffer,
+        }
+    }
+
+    /// The client id of the gateway's own requests.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    pub(crate) fn auth(&self) -> &UpstreamAuth {
+        &self.auth
+    }
+
+    /// Opens a leg; `count` is raised while it lives. All addresses of the host are tried in turn
+    /// (`client.dns.lookup=use_all_dns_ips`) within `socket.connection.setup.timeout.ms`.
+    pub(crate) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        count: Option<&Arc<AtomicUsize>>,
+    ) -> Result<Leg, DialError> {
+        let deadline = Instant::now() + self.setup_timeout;
+        match timeout_at(deadline, self.open(host, port)).await {
+            Ok(opened) => opened.map(|mut leg| {
+                leg._counted = count.map(Counted::new);
+                leg
+            }),
+            Err(_) => Err(DialError::TimedOut {
+                host: host.to_owned(),
+                port,
+                after: self.setup_timeout,
+            }),
+        }
+    }
+
+    async fn open(&self, host: &str, port: u16) -> Result<Leg, DialError> {
+        let stream = self.connect(host, port).await?;
+        let socket = match self.auth.tls() {
+            None => Socket::plain(stream),
+            Some(config) => {
+                let tls = |error| DialError::Tls {
+                    host: host.to_owned(),
+                    port,
+                    error,
+                };
+                let name = self
+                    .auth
+                    .server_name(host)
+                    .map_err(|e| tls(io::Error::new(io::ErrorKind::InvalidData, e)))?;
+                let stream = TlsConnector::from(config.clone())
+                    .connect(name, stream)
+                    .await
+                    .map_err(tls)?;
+                Socket::tls(TlsStream::Client(stream))
+            }
+        };
+        let mut leg = Leg {
+            socket,
+            reauthenticate_at: None,
+            _counted: None,
+        };
+        if let Some(login) = self.auth.sasl() {
+            leg.reauthenticate_at = sasl::login(&leg.socket, login, &self.client_id)
+                .await
+                .map_err(|error| DialError::Login {
+                    host: host.to_owned(),
+                    port,
+                    error,
+                })?;
+        }
+        Ok(leg)
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, DialError> {
+        let addresses: Vec<SocketAddr> = lookup_host((host, port))
+            .await
+            .map_err(|error| DialError::Resolve {
+                host: host.to_owned(),
+                error,
+            })?
+            .collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match self.connect_to(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(DialError::Connect {
+            host: host.to_owned(),
+            port,
+            error: last,
+        })
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        if let Some(size) = self.send_buffer {
+            socket.set_send_buffer_size(size)?;
+        }
+        if let Some(size) = self.receive_buffer {
+            socket.set_recv_buffer_size(size)?;
+        }
+        socket.set_keepalive(true)?;
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}

@@ -1,0 +1,8 @@
+//! The upstream side: dialling brokers, logging in, and the gateway's own calls.
+
+pub(crate) mod call;
+pub(crate) mod dial;
+pub(crate) mod pool;
+pub(crate) mod sasl;
+
+pub(crate) use dial::{DialError, Dialer, Leg};

@@ -1,0 +1,324 @@
+//! Shared upstream connections (pool `ROUND_ROBIN`, network specification 10).
+//!
+//! A worker keeps up to `GATEWAY_UPSTREAM_NUM_CONNECTION` legs per broker. Only whole, validated, short requests travel
+//! on them, with correlation ids of the leg's own; see [`crate::verdict::may_share`] for which those are.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use wire::api::{ApiKey, Direction};
+use wire::plan::{Interest, Plans};
+use wire::schema::Entity;
+use wire::walk::{Field, Value, Visitor};
+
+use super::{DialError, Leg};
+use crate::buffer::{Budget, WINDOW};
+use crate::cluster::{ClusterView, Target};
+use crate::socket::Socket;
+
+/// Requests waiting for one leg; then senders wait.
+const QUEUE: usize = 64;
+
+/// Requests on their way on one leg. The broker handles one at a time; more keep it from waiting for the network.
+const ON_THE_WAY: usize = 16;
+
+const PREFIX: usize = 4;
+
+static THROTTLE: Plans = Plans::new(Interest::of(&[Entity::ThrottleTime]));
+
+/// What came back for a shared request.
+pub(crate) struct SharedAnswer {
+    /// The whole frame, with the client's correlation id.
+    pub(crate) frame: Vec<u8>,
+    /// The broker throttles this client.
+    pub(crate) throttled: bool,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+struct SharedRequest {
+    frame: Bytes,
+    api: ApiKey,
+    version: i16,
+    reply: oneshot::Sender<SharedAnswer>,
+}
+
+/// The shared legs of one worker.
+pub(crate) struct Pools {
+    per_broker: usize,
+    idle_timeout: std::time::Duration,
+    budget: Budget,
+    brokers: RefCell<HashMap<Key, Rc<Ring>>>,
+}
+
+/// Where legs lead: ports without a live broker have a ring of their own.
+type Key = Option<i32>;
+
+struct Ring {
+    legs: RefCell<Vec<Option<mpsc::Sender<SharedRequest>>>>,
+    next: Cell<usize>,
+}
+
+/// The place of one client connection in a ring: it stays on one leg, so that its requests keep their order.
+pub(crate) struct Pin(Cell<Option<usize>>);
+
+impl Pin {
+    pub(crate) fn new() -> Self {
+        Pin(Cell::new(None))
+    }
+}
+
+impl Pools {
+    pub(crate) fn new(per_broker: u16, idle_timeout: std::time::Duration, budget: Budget) -> Self {
+        Pools {
+            per_broker: usize::from(per_broker.max(1)),
+            idle_timeout,
+            budget,
+            brokers: RefCell::default(),
+        }
+    }
+
+    /// Sends a whole request frame; the answer arrives through the receiver, which is dropped when the leg is lost.
+    pub(crate) async fn send(
+        &self,
+        view: &Arc<ClusterView>,
+        target: Target,
+        pin: &Pin,
+        frame: Bytes,
+        api: ApiKey,
+        version: i16,
+    ) -> Result<oneshot::Receiver<SharedAnswer>, DialError> {
+        let (reply, answer) = oneshot::channel();
+        let mut request = SharedRequest {
+            frame,
+            api,
+            version,
+            reply,
+        };
+        loop {
+            let sender = self.leg(view, target, pin).await?;
+            match sender.send(request).await {
+                Ok(()) => return Ok(answer),
+                // The leg ended (idle or lost) before it took the request: nothing was sent, try another.
+                Err(returned) => request = returned.0,
+            }
+        }
+    }
+
+    async fn leg(
+        &self,
+        view: &Arc<ClusterView>,
+        target: Target,
+        pin: &Pin,
+    ) -> Result<mpsc::Sender<SharedRequest>, DialError> {
+        let ring = self.ring(target);
+        let index = match pin.0.get() {
+            Some(index) => index,
+            None => {
+                let index = ring.next.get();
+                ring.next.set((index + 1) % self.per_broker);
+                pin.0.set(Some(index));
+                index
+            }
+        };
+        if let Some(sender) = ring.open_leg(index) {
+            return Ok(sender);
+        }
+        let opened = view.open(target).await?;
+        if let Some(sender) = ring.open_leg(index) {
+            return Ok(sender); // somebody else was faster
+        }
+        let (sender, requests) = mpsc::channel(QUEUE);
+        if let Some(place) = ring.legs.borrow_mut().get_mut(index) {
+            *place = Some(sender.clone());
+        }
+        tokio::task::spawn_local(drive(
+            opened.leg,
+            requests,
+            self.idle_timeout,
+            self.budget.clone(),
+        ));
+        Ok(sender)
+    }
+
+    fn ring(&self, target: Target) -> Rc<Ring> {
+        let key = match target {
+            Target::Broker(id) => Some(id),
+            Target::Bootstrap => None,
+        };
+        self.brokers
+            .borrow_mut()
+            .entry(key)
+            .or_insert_with(|| {
+                Rc::new(Ring {
+                    legs: RefCell::new(vec![None; self.per_broker]),
+                    next: Cell::new(0),
+                })
+            })
+            .clone()
+    }
+}
+
+impl Ring {
+    fn open_leg(&self, index: usize) -> Option<mpsc::Sender<SharedRequest>> {
+        self.legs
+            .borrow()
+            .get(index)
+            .cloned()
+            .flatten()
+            .filter(|sender| !sender.is_closed())
+    }
+}
+
+/// A request whose answer is awaited on the leg.
+struct Awaited {
+    api: ApiKey,
+    version: i16,
+    leg_id: i32,
+    client_id: [u8; 4],
+    reply: oneshot::Sender<SharedAnswer>,
+}
+
+/// Runs one shared leg until it is lost, idle, or due for re-authentication (then it ends between two requests and the
+/// next request opens a fresh one).
+async fn drive(
+    leg: Leg,
+    mut requests: mpsc::Receiver<SharedRequest>,
+    idle_timeout: std::time::Duration,
+    budget: Budget,
+) {
+    let awaited = RefCell::new(VecDeque::new());
+    let room = tokio::sync::Notify::new();
+    let arrived = tokio::sync::Notify::new();
+    let write = async {
+        let mut leg_id = 0_i32;
+        loop {
+            let idle = Instant::now() + idle_timeout;
+            let until = leg.reauthenticate_at.map_or(idle, |at| at.min(idle));
+            let request = tokio::select! {
+                biased;
+                request = requests.recv() => request,
+                () = sleep_until(until), if awaited.borrow().is_empty() => None,
+            };
+            let Some(request) = request else { return };
+            while awaited.borrow().len() >= ON_THE_WAY {
+                room.notified().await;
+            }
+            let mut frame = BytesMut::from(&request.frame[..]);
+            let Some(correlation) = frame.get_mut(PREFIX + 4..PREFIX + 8) else {
+                continue;
+            };
+            let mut client_id = [0; 4];
+            client_id.copy_from_slice(correlation);
+            correlation.copy_from_slice(&leg_id.to_be_bytes());
+            awaited.borrow_mut().push_back(Awaited {
+                api: request.api,
+                version: request.version,
+                leg_id,
+                client_id,
+                reply: request.reply,
+            });
+            arrived.notify_one();
+            leg_id = leg_id.wrapping_add(1) & i32::MAX;
+            if leg.socket.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+    };
+    let read = async {
+        loop {
+            while awaited.borrow().is_empty() {
+                tokio::select! {
+                    biased;
+                    () = arrived.notified() => {}
+                    _ = leg.socket.ready() => if awaited.borrow().is_empty() { return },
+                }
+            }
+            let Some((frame, permit)) = read_answer(&leg.socket, &budget).await else {
+                return;
+            };
+            let Some(head) = awaited.borrow_mut().pop_front() else {
+                return;
+            };
+            room.notify_one();
+            let Some(answer) = head.finish(frame, permit) else {
+                return;
+            };
+            let Awaited { reply, .. } = answer.0;
+            let _ = reply.send(answer.1); // the client may have gone
+        }
+    };
+    tokio::select! {
+        () = write => {}
+        () = read => {}
+    }
+    // Everybody who waits sees the channel close: the connections pinned to this leg end.
+}
+
+impl Awaited {
+    /// Puts the client's correlation id back. `None`: the answer is not for this request.
+    fn finish(
+        self,
+        mut frame: Vec<u8>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Option<(Self, SharedAnswer)> {
+        let correlation = frame.get_mut(PREFIX..PREFIX + 4)?;
+        if *correlation != self.leg_id.to_be_bytes() {
+            return None;
+        }
+        correlation.copy_from_slice(&self.client_id);
+        let throttled = is_throttled(self.api, self.version, frame.get(PREFIX..)?);
+        Some((
+            self,
+            SharedAnswer {
+                frame,
+                throttled,
+                permit,
+            },
+        ))
+    }
+}
+
+fn is_throttled(api: ApiKey, version: i16, frame: &[u8]) -> bool {
+    struct Throttle(bool);
+    impl Visitor for Throttle {
+        fn field(&mut self, field: &Field<'_>) {
+            self.0 |= matches!(field.value, Value::Int(ms) if ms > 0);
+        }
+    }
+    let mut throttle = Throttle(false);
+    let body = wire::header::response_header_len(api, version, frame)
+        .ok()
+        .and_then(|header| frame.get(header..));
+    if let (Some(body), Some(plan)) = (body, THROTTLE.get(api, version, Direction::Response)) {
+        let _ = plan.visit(body, &mut throttle); // a malformed answer is found where it is rewritten
+    }
+    throttle.0
+}
+
+async fn read_answer(
+    socket: &Socket,
+    budget: &Budget,
+) -> Option<(Vec<u8>, Option<OwnedSemaphorePermit>)> {
+    let mut prefix = [0; PREFIX];
+    socket.read_exact(&mut prefix).await.ok()?;
+    let size = usize::try_from(i32::from_be_bytes(prefix)).ok()?;
+    let permit = if size > WINDOW {
+        Some(budget.take(size.saturating_mul(2)).await?)
+    } else {
+        None
+    };
+    let mut frame = Vec::with_capacity(PREFIX + size.min(WINDOW));
+    frame.extend_from_slice(&prefix);
+    while frame.len() < PREFIX + size {
+        let filled = frame.len();
+        let step = (PREFIX + size - filled).min(WINDOW);
+        frame.resize(filled + step, 0);
+        socket.read_exact(&mut frame[filled..]).await.ok()?;
+    }
+    (size >= 4).then_some((frame, permit))
+}

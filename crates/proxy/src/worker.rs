@@ -1,0 +1,148 @@
+//! Worker threads: each with a single-threaded runtime and connections of its own, which never move.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use config::{Limits, Pool, PoolKind};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::buffer::Budget;
+use crate::cluster::ClusterView;
+use crate::conn::{self, Accepted};
+use crate::drain::{Drain, Places};
+use crate::upstream::pool::Pools;
+use crate::{Observer, gateway::GatewayError};
+
+/// Accepted connections waiting for a worker; then accepting waits.
+const QUEUE: usize = 256;
+
+/// How often a worker shows that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Complaints about clients that one worker logs per second.
+const COMPLAINTS: u32 = 5;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) view: Arc<ClusterView>,
+    pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
+    pub(crate) pool: Pool,
+    pub(crate) pool_idle: Duration,
+    pub(crate) places: Arc<Places>,
+    pub(crate) drain: watch::Sender<Drain>,
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+/// What the connections of one worker share.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pools: Option<Pools>,
+    complaints: Cell<(Option<Instant>, u32)>,
+}
+
+impl Worker {
+    /// Logs a complaint about a client, unless there were many within a second.
+    pub(crate) fn complain(&self, log: impl FnOnce()) {
+        let (since, count) = self.complaints.get();
+        match since {
+            Some(since) if since.elapsed() < Duration::from_secs(1) => {
+                self.complaints.set((Some(since), count + 1));
+                if count < COMPLAINTS {
+                    log();
+                }
+            }
+            _ => {
+                if count > COMPLAINTS {
+                    tracing::warn!(
+                        target: "sluicegate::network",
+                        suppressed = count - COMPLAINTS,
+                        "more connections were closed because of what they sent"
+                    );
+                }
+                self.complaints.set((Some(Instant::now()), 1));
+                log();
+            }
+        }
+    }
+}
+
+/// The way to one worker.
+pub(crate) struct WorkerHandle {
+    queue: mpsc::Sender<Accepted>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl WorkerHandle {
+    /// Starts a worker thread. It ends when the process does.
+    pub(crate) fn start(index: usize, shared: Arc<Shared>) -> Result<Self, GatewayError> {
+        let (queue, accepted) = mpsc::channel(QUEUE);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(GatewayError::Worker)?;
+        let counter = connections.clone();
+        std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let set = LocalSet::new();
+                set.block_on(&runtime, run(index, shared, accepted, counter));
+            })
+            .map_err(GatewayError::Worker)?;
+        Ok(WorkerHandle { queue, connections })
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Hands over a connection; waits while the worker has many to begin with.
+    pub(crate) async fn serve(&self, accepted: Accepted) -> io::Result<()> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.queue
+            .send(accepted)
+            .await
+            .map_err(|_| io::Error::other("the worker has ended"))
+    }
+}
+
+async fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    mut accepted: mpsc::Receiver<Accepted>,
+    connections: Arc<AtomicUsize>,
+) {
+    let pools = (shared.pool.kind == PoolKind::RoundRobin).then(|| {
+        Pools::new(
+            shared.pool.connections,
+            shared.pool_idle,
+            shared.budget.clone(),
+        )
+    });
+    let worker = Rc::new(Worker {
+        shared,
+        pools,
+        complaints: Cell::new((None, 0)),
+    });
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            next = accepted.recv() => {
+                let Some(next) = next else { return };
+                let worker = worker.clone();
+                let connections = connections.clone();
+                tokio::task::spawn_local(async move {
+                    conn::serve(worker, next).await;
+                    connections.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            _ = heartbeat.tick() => worker.shared.observer.worker_alive(index),
+        }
+    }
+}
