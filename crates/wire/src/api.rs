@@ -37,3 +37,27 @@ impl fmt::Display for ApiKey {
         write!(f, "{}({})", self.name(), self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ApiKey;
+
+    #[test]
+    fn known_and_unknown_keys() {
+        assert_eq!(
+            ApiKey::PRODUCE
+                .spec()
+                .map(|spec| (spec.key, spec.min_version, spec.name)),
+            Some((0, 3, "Produce"))
+        );
+        assert_eq!(ApiKey::API_VERSIONS.name(), "ApiVersions");
+        assert_eq!(ApiKey(4).name(), "LeaderAndIsr");
+        assert!(ApiKey(4).spec().is_none());
+        assert_eq!(ApiKey(-1).name(), "Unknown");
+        assert_eq!(ApiKey(999).name(), "Unknown");
+        assert!(ApiKey::all().is_sorted());
+        assert!(ApiKey::all().count() > 85);
+        let spec = ApiKey::INIT_PRODUCER_ID.spec().unwrap();
+        assert!(spec.latest_unstable && spec.max_stable_version() == spec.max_version - 1);
+    }
+}

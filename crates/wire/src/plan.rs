@@ -98,11 +98,12 @@ impl Plan {
         self.root.is_interesting()
     }
 
-    /// Whether a [`StreamWalker`](crate::stream::StreamWalker) gets past at least one variable-size field before it stops: worth while
-    /// for messages whose bulk is of no interest.
+    /// Whether a [`StreamWalker`](crate::stream::StreamWalker) gets past the bulk of the message: to its end, or past one array at
+    /// least before it stops.
     pub fn streams(&self) -> bool {
-        let bulk = self.root.ops.iter().take_while(|op| !op.is_interesting());
-        bulk.into_iter().any(|op| !matches!(op, Op::Skip(_)))
+        let mut passed = self.root.ops.iter().take_while(|op| !op.is_interesting());
+        !self.is_interested()
+            || passed.any(|op| matches!(op, Op::Array { .. } | Op::SkipElements { .. }))
     }
 }
 
@@ -419,5 +420,120 @@ fn push(ops: &mut Vec<Op>, op: Op) {
         *before += size;
     } else {
         ops.push(op);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interest, Op, Plan, Plans, Prefix};
+    use crate::api::{ApiKey, Direction};
+    use crate::schema::{ENTITIES, Entity};
+
+    #[test]
+    fn neighbouring_fixed_fields_become_one_skip() {
+        // Metadata v8: throttle, brokers; then what is left of a partition after joining.
+        let plan = Plan::compile(
+            ApiKey::METADATA,
+            8,
+            Direction::Response,
+            Interest::of(&[Entity::Host]),
+        )
+        .unwrap();
+        let [
+            Op::Skip(4),
+            Op::Array {
+                interesting: true, ..
+            },
+            Op::SkipVar { .. },
+            Op::Skip(4),
+            Op::Array { element, .. },
+            Op::Skip(4),
+        ] = &*plan.root.ops
+        else {
+            panic!("{:?}", plan.root.ops);
+        };
+        let [
+            Op::Skip(2),
+            Op::SkipVar { .. },
+            Op::Skip(1),
+            Op::Array {
+                element: partition, ..
+            },
+            Op::Skip(4),
+        ] = &*element.ops
+        else {
+            panic!("{:?}", element.ops);
+        };
+        let [
+            Op::Skip(14),
+            Op::SkipElements {
+                size: 4,
+                prefix: Prefix::Int32,
+                nullable: false,
+            },
+            _,
+            _,
+        ] = &*partition.ops
+        else {
+            panic!("{:?}", partition.ops);
+        };
+        assert_eq!(partition.min_size, 14 + 3 * 4);
+    }
+
+    #[test]
+    fn arrays_of_fixed_structs_are_skipped_at_once() {
+        // ListOffsets v1 request: partitions of (index, timestamp).
+        let plan =
+            Plan::compile(ApiKey::LIST_OFFSETS, 1, Direction::Request, Interest::NONE).unwrap();
+        let [Op::Skip(4), Op::Array { element, .. }] = &*plan.root.ops else {
+            panic!("{:?}", plan.root.ops)
+        };
+        assert!(matches!(
+            &*element.ops,
+            [Op::SkipVar { .. }, Op::SkipElements { size: 12, .. }]
+        ));
+    }
+
+    #[test]
+    fn interest_is_a_set() {
+        let some = Interest::of(&[Entity::Host, Entity::None]);
+        assert!(
+            some.contains(Entity::Host)
+                && !some.contains(Entity::Port)
+                && !some.contains(Entity::None)
+        );
+        assert!(
+            ENTITIES
+                .into_iter()
+                .all(|entity| Interest::ALL.contains(entity))
+        );
+        assert_eq!(
+            Interest::of(&[Entity::Port]).and(some),
+            Interest::of(&[Entity::Port, Entity::Host])
+        );
+    }
+
+    #[test]
+    fn the_cache_gives_the_same_plan_again() {
+        static PLANS: Plans = Plans::new(Interest::of(&[Entity::TopicName]));
+        for api in ApiKey::all() {
+            let spec = api.spec().unwrap();
+            for version in spec.min_version..=spec.max_version {
+                for dir in [Direction::Request, Direction::Response] {
+                    let plan = PLANS.get(api, version, dir).unwrap();
+                    assert_eq!(
+                        (plan.api(), plan.version(), plan.direction()),
+                        (api, version, dir)
+                    );
+                    assert!(std::ptr::eq(plan, PLANS.get(api, version, dir).unwrap()));
+                }
+            }
+            assert!(
+                PLANS
+                    .get(api, spec.max_version + 1, Direction::Request)
+                    .is_none()
+            );
+        }
+        assert!(PLANS.get(ApiKey(-1), 0, Direction::Request).is_none());
     }
 }

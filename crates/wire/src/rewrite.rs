@@ -546,3 +546,311 @@ impl<R> Rewriting<'_, '_, R> {
         self.edits.out.replace_behind(mark, at, start);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EditProblem, Edits, Rewrite, Segments};
+    use crate::api::{ApiKey, Direction};
+    use crate::plan::{Interest, Plan};
+    use crate::schema::{Entity, FieldSpec};
+    use crate::stream::{Step, StreamWalker};
+    use crate::walk::{Field, Value, WalkError, validate};
+
+    /// A rewriter from two closures.
+    struct With<F, L>(F, L);
+
+    impl<F: FnMut(&Field<'_>, &mut Edits<'_>), L: FnMut(&'static FieldSpec, &mut Edits<'_>)> Rewrite
+        for With<F, L>
+    {
+        fn field(&mut self, field: &Field<'_>, edits: &mut Edits<'_>) {
+            (self.0)(field, edits);
+        }
+
+        fn leave(&mut self, spec: &'static FieldSpec, _pos: usize, edits: &mut Edits<'_>) {
+            (self.1)(spec, edits);
+        }
+    }
+
+    fn text<'a>(field: &Field<'a>) -> &'a [u8] {
+        match field.value {
+            Value::Text(Some(text)) => text,
+            _ => b"",
+        }
+    }
+
+    fn plan(api: ApiKey, version: i16, dir: Direction, entities: &[Entity]) -> Plan {
+        Plan::compile(api, version, dir, Interest::of(entities)).unwrap()
+    }
+
+    fn apply(plan: &Plan, body: &[u8], rewriter: &mut impl Rewrite) -> Result<Vec<u8>, WalkError> {
+        let mut body = body.to_vec();
+        let mut out = Segments::new();
+        plan.rewrite(&mut body, rewriter, &mut out)?;
+        Ok(out.to_vec(&body))
+    }
+
+    fn describe_groups(names: &[Vec<u8>]) -> Vec<u8> {
+        let mut body = Vec::new();
+        super::put_varint(names.len() as u32 + 1, &mut body);
+        for name in names {
+            super::put_varint(name.len() as u32 + 1, &mut body);
+            body.extend_from_slice(name);
+        }
+        body.extend_from_slice(&[0, 0]);
+        body
+    }
+
+    #[test]
+    fn addresses_move_and_the_rest_stays() {
+        let mut body = vec![
+            0, 0, 0, 1, 0, 0, 0, 5, 0, 2, b'h', b'1', 0, 0, 0, 80, 0, 1, b'r', 0, 0, 0, 5, 0, 0, 0,
+            0,
+        ];
+        let plan = plan(
+            ApiKey::METADATA,
+            1,
+            Direction::Response,
+            &[Entity::NodeId, Entity::Host, Entity::Port],
+        );
+        let mut id = 0;
+        let mut move_it = With(
+            |field: &Field<'_>, edits: &mut Edits<'_>| match (field.entity, field.value) {
+                (Entity::NodeId, Value::Int(node)) => id = node,
+                (Entity::Host, _) => edits.set_text(Some(b"gateway")),
+                (Entity::Port, _) => edits.set_int(field.pos, 4, 6969 + id),
+                _ => {}
+            },
+            |_, _: &mut Edits<'_>| {},
+        );
+        let mut out = Segments::new();
+        plan.rewrite(&mut body, &mut move_it, &mut out).unwrap();
+        assert!(!out.is_identity());
+        assert_eq!(out.io_slices(&body).count(), 3);
+        let expected = [
+            &[0, 0, 0, 1, 0, 0, 0, 5, 0, 7][..],
+            b"gateway",
+            &[0, 0, 0x1b, 0x3e, 0, 1, b'r'],
+            &[0, 0, 0, 5, 0, 0, 0, 0],
+        ];
+        assert_eq!(out.to_vec(&body), expected.concat());
+        assert_eq!(out.len(), expected.concat().len());
+    }
+
+    #[test]
+    fn numbers_alone_leave_one_piece() {
+        let mut body = vec![0, 0, 0, 0, 0, 25];
+        let plan = plan(
+            ApiKey::HEARTBEAT,
+            1,
+            Direction::Response,
+            &[Entity::ErrorCode, Entity::ThrottleTime],
+        );
+        let mut out = Segments::new();
+        let mut zero = With(
+            |field: &Field<'_>, edits: &mut Edits<'_>| edits.set_int(field.pos, field.len as u8, 1),
+            |_, _: &mut Edits<'_>| {},
+        );
+        plan.rewrite(&mut body, &mut zero, &mut out).unwrap();
+        assert!(out.is_identity());
+        assert_eq!(body, [0, 0, 0, 1, 0, 1]);
+        assert_eq!(out.to_vec(&body), body);
+    }
+
+    #[test]
+    fn counts_shrink_with_dropped_elements() {
+        // 200 elements take a count of two bytes, what remains one byte.
+        let names: Vec<Vec<u8>> = (0..200).map(|at| format!("g{at}").into_bytes()).collect();
+        let plan = plan(
+            ApiKey::CONSUMER_GROUP_DESCRIBE,
+            0,
+            Direction::Request,
+            &[Entity::GroupId],
+        );
+        let mut keep_tens = With(
+            |field: &Field<'_>, edits: &mut Edits<'_>| {
+                if text(field).last() != Some(&b'0') {
+                    edits.drop_element()
+                }
+            },
+            |_, _: &mut Edits<'_>| {},
+        );
+        let kept: Vec<_> = names
+            .iter()
+            .filter(|name| name.last() == Some(&b'0'))
+            .cloned()
+            .collect();
+        assert_eq!(
+            apply(&plan, &describe_groups(&names), &mut keep_tens).unwrap(),
+            describe_groups(&kept)
+        );
+        let mut none = With(
+            |_: &Field<'_>, edits: &mut Edits<'_>| edits.drop_element(),
+            |_, _: &mut Edits<'_>| {},
+        );
+        assert_eq!(
+            apply(&plan, &describe_groups(&names), &mut none).unwrap(),
+            describe_groups(&[])
+        );
+    }
+
+    #[test]
+    fn a_dropped_struct_takes_its_edits_with_it() {
+        // ListGroups v0: error, groups of (id, protocol type).
+        let group = |id: u8| vec![0, 1, id, 0, 1, b'c'];
+        let body = [
+            vec![0, 0, 0, 0, 0, 3],
+            group(b'a'),
+            group(b'b'),
+            group(b'c'),
+        ]
+        .concat();
+        let plan = plan(
+            ApiKey::LIST_GROUPS,
+            0,
+            Direction::Response,
+            &[Entity::GroupId],
+        );
+        let last = std::cell::Cell::new(0);
+        let mut rename = With(
+            |field: &Field<'_>, edits: &mut Edits<'_>| {
+                last.set(text(field)[0]);
+                edits.set_text(Some(b"renamed"));
+            },
+            |_: &'static FieldSpec, edits: &mut Edits<'_>| {
+                if last.get() == b'b' {
+                    edits.drop_element();
+                }
+            },
+        );
+        let renamed = [&[0, 7][..], b"renamed", &[0, 1, b'c']].concat();
+        let expected = [vec![0, 0, 0, 0, 0, 2], renamed.clone(), renamed].concat();
+        assert_eq!(apply(&plan, &body, &mut rename).unwrap(), expected);
+    }
+
+    #[test]
+    fn sizes_of_tagged_fields_follow_their_content() {
+        let head = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let endpoint = |host: &[u8]| {
+            [
+                &[0, 0, 0, 7, host.len() as u8 + 1],
+                host,
+                &[0, 0, 0, 80, 0, 0],
+            ]
+            .concat()
+        };
+        let tags = |node: &[u8]| {
+            let mut tags = vec![2, 0];
+            super::put_varint(node.len() as u32, &mut tags);
+            [&head[..], &tags, node, &[9, 1, 0xaa]].concat()
+        };
+        let body = tags(&[&[3][..], &endpoint(b"h"), &endpoint(b"i")].concat());
+        let plan = plan(ApiKey::FETCH, 16, Direction::Response, &[Entity::Host]);
+        let long = [b'x'; 60];
+        let mut longer = With(
+            |_: &Field<'_>, edits: &mut Edits<'_>| edits.set_text(Some(&long)),
+            |_, _: &mut Edits<'_>| {},
+        );
+        let expected = tags(&[&[3][..], &endpoint(&long), &endpoint(&long)].concat());
+        assert_eq!(apply(&plan, &body, &mut longer).unwrap(), expected);
+        let mut none = With(
+            |_: &Field<'_>, _: &mut Edits<'_>| {},
+            |_, edits: &mut Edits<'_>| edits.drop_element(),
+        );
+        assert_eq!(apply(&plan, &expected, &mut none).unwrap(), tags(&[1]));
+        assert_eq!(
+            validate(ApiKey::FETCH, 16, Direction::Response, &expected),
+            Ok(())
+        );
+
+        // The same through a stream: the walk stops before the tagged fields.
+        let mut walker = StreamWalker::new(&plan, body.len() as u64);
+        assert_eq!(walker.next(&body), Ok(Step::Skip(head.len())));
+        let Ok(Step::Stop(stop)) = walker.next(&body[head.len()..]) else {
+            panic!("no stop")
+        };
+        assert_eq!(stop.offset, head.len() as u64);
+        let mut tail = body[head.len()..].to_vec();
+        let mut out = Segments::new();
+        plan.rewrite_tail(stop, &mut tail, &mut longer, &mut out)
+            .unwrap();
+        assert_eq!(out.to_vec(&tail), expected[head.len()..]);
+    }
+
+    #[test]
+    fn edits_that_cannot_be_done_are_refused() {
+        let body = [0, 1, b'g', 0, 0, 0, 7, 0, 1, b'm'];
+        let plan = plan(ApiKey::HEARTBEAT, 0, Direction::Request, &[Entity::GroupId]);
+        let problem = |edit: &mut dyn FnMut(&Field<'_>, &mut Edits<'_>)| match apply(
+            &plan,
+            &body,
+            &mut With(edit, |_, _: &mut Edits<'_>| {}),
+        ) {
+            Err(WalkError::BadEdit { problem, .. }) => problem,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            problem(&mut |_, edits| edits.set_text(None)),
+            EditProblem::NullNotAllowed
+        );
+        assert_eq!(
+            problem(&mut |_, edits| edits.set_bytes(None)),
+            EditProblem::WrongType
+        );
+        assert_eq!(
+            problem(&mut |_, edits| edits.set_text(Some(&[0; 40_000]))),
+            EditProblem::TooLong
+        );
+        assert_eq!(
+            problem(&mut |_, edits| edits.set_int(9, 4, 0)),
+            EditProblem::OutOfBody
+        );
+        assert_eq!(
+            problem(&mut |_, edits| edits.set_int(0, 3, 0)),
+            EditProblem::BadWidth(3)
+        );
+        assert_eq!(
+            problem(&mut |_, edits| edits.drop_element()),
+            EditProblem::NotAnElement
+        );
+    }
+
+    #[test]
+    fn the_last_value_set_wins() {
+        let body = [0, 1, b'g', 0, 0, 0, 7, 0, 1, b'm'];
+        let plan = plan(ApiKey::HEARTBEAT, 0, Direction::Request, &[Entity::GroupId]);
+        let mut twice = With(
+            |_: &Field<'_>, edits: &mut Edits<'_>| {
+                edits.set_text(Some(b"first"));
+                edits.set_text(Some(b"2"));
+            },
+            |_, _: &mut Edits<'_>| {},
+        );
+        assert_eq!(
+            apply(&plan, &body, &mut twice).unwrap(),
+            [0, 1, b'2', 0, 0, 0, 7, 0, 1, b'm']
+        );
+    }
+
+    #[test]
+    fn a_failed_walk_changes_nothing() {
+        let mut body = vec![0, 0, 0, 9, 0, 25, 1];
+        let before = body.clone();
+        let plan = plan(
+            ApiKey::HEARTBEAT,
+            1,
+            Direction::Response,
+            &[Entity::ThrottleTime],
+        );
+        let mut out = Segments::new();
+        let mut zero = With(
+            |field: &Field<'_>, edits: &mut Edits<'_>| edits.set_int(field.pos, 4, 0),
+            |_, _: &mut Edits<'_>| {},
+        );
+        assert_eq!(
+            plan.rewrite(&mut body, &mut zero, &mut out),
+            Err(WalkError::TrailingBytes { offset: 6 })
+        );
+        assert_eq!(body, before);
+        assert!(out.is_empty());
+    }
+}

@@ -291,3 +291,72 @@ fn check_count(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Step, StreamWalker};
+    use crate::api::{ApiKey, Direction};
+    use crate::plan::{Interest, Plan};
+    use crate::schema::Entity;
+    use crate::walk::WalkError;
+
+    /// Produce v3: no transactional id, acks 1, timeout, one topic "t", partition 0.
+    const HEAD: [u8; 27] = [
+        0xff, 0xff, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1, 0, 0, 0, 0, 0x05, 0xf5,
+        0xe1, 0x00,
+    ];
+
+    #[test]
+    fn a_large_record_set_is_never_buffered() {
+        let records = 100_000_000_u64;
+        let plan = Plan::compile(ApiKey::PRODUCE, 3, Direction::Request, Interest::NONE).unwrap();
+        let mut walker = StreamWalker::new(&plan, HEAD.len() as u64 + records);
+        assert_eq!(walker.next(&HEAD), Ok(Step::Skip(HEAD.len())));
+        assert_eq!(walker.next(&[]), Ok(Step::NeedMore));
+        let chunk = vec![0; 64 * 1024];
+        let mut left = records;
+        while left > 0 {
+            let input = &chunk[..chunk.len().min(left as usize)];
+            assert_eq!(walker.next(input), Ok(Step::Skip(input.len())));
+            left -= input.len() as u64;
+        }
+        assert_eq!(walker.next(&[]), Ok(Step::End));
+        assert_eq!(walker.position(), HEAD.len() as u64 + records);
+    }
+
+    #[test]
+    fn bytes_after_the_body_are_not_looked_at() {
+        let body = [0, 0, 0, 0, 0, 25];
+        let plan =
+            Plan::compile(ApiKey::HEARTBEAT, 1, Direction::Response, Interest::NONE).unwrap();
+        let mut walker = StreamWalker::new(&plan, body.len() as u64);
+        let input = [&body[..], &[1, 2, 3]].concat();
+        assert_eq!(walker.next(&input), Ok(Step::Skip(body.len())));
+        assert_eq!(walker.next(&input[body.len()..]), Ok(Step::End));
+    }
+
+    #[test]
+    fn lengths_are_bounded_by_the_frame() {
+        let plan = Plan::compile(ApiKey::PRODUCE, 3, Direction::Request, Interest::NONE).unwrap();
+        let mut walker = StreamWalker::new(&plan, HEAD.len() as u64 + 10);
+        assert_eq!(
+            walker.next(&HEAD),
+            Err(WalkError::Truncated { offset: HEAD.len() })
+        );
+    }
+
+    #[test]
+    fn stops_where_the_interest_begins() {
+        let plan = Plan::compile(
+            ApiKey::PRODUCE,
+            3,
+            Direction::Request,
+            Interest::of(&[Entity::TopicName]),
+        )
+        .unwrap();
+        let mut walker = StreamWalker::new(&plan, 1000);
+        assert_eq!(walker.next(&HEAD), Ok(Step::Skip(8)));
+        assert!(matches!(walker.next(&HEAD[8..]), Ok(Step::Stop(stop)) if stop.offset == 8));
+        assert!(!plan.streams());
+    }
+}

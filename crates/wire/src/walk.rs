@@ -568,3 +568,249 @@ fn variable<'a>(
         len: cursor.pos - pos,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Field, Value, Visitor, WalkError, validate};
+    use crate::api::{ApiKey, Direction};
+    use crate::plan::{Interest, Plan};
+    use crate::schema::{Entity, FieldSpec};
+
+    /// Writes down what it is told.
+    #[derive(Default)]
+    struct Log(Vec<String>);
+
+    impl Visitor for Log {
+        fn field(&mut self, field: &Field<'_>) {
+            let value = match field.value {
+                Value::Text(Some(text)) => String::from_utf8_lossy(text).into_owned(),
+                value => format!("{value:?}"),
+            };
+            self.0.push(format!(
+                "{}={value}@{}+{}",
+                field.spec.name, field.pos, field.len
+            ));
+        }
+
+        fn enter(&mut self, spec: &'static FieldSpec, pos: usize) {
+            self.0.push(format!("<{}@{pos}", spec.name));
+        }
+
+        fn leave(&mut self, spec: &'static FieldSpec, pos: usize) {
+            self.0.push(format!("{}>@{pos}", spec.name));
+        }
+    }
+
+    fn log(
+        api: ApiKey,
+        version: i16,
+        dir: Direction,
+        entities: &[Entity],
+        body: &[u8],
+    ) -> Vec<String> {
+        let plan = Plan::compile(api, version, dir, Interest::of(entities)).unwrap();
+        let mut log = Log::default();
+        plan.visit(body, &mut log).unwrap();
+        log.0
+    }
+
+    #[test]
+    fn plain_versions() {
+        // Metadata v1: brokers, controller, topics.
+        let brokers = [&[
+            0, 0, 0, 1, 0, 0, 0, 5, 0, 2, b'h', b'1', 0, 0, 0x23, 0x84, 0xff, 0xff,
+        ][..]]
+        .concat();
+        let body = [&brokers[..], &[0, 0, 0, 5, 0, 0, 0, 0]].concat();
+        assert_eq!(
+            log(
+                ApiKey::METADATA,
+                1,
+                Direction::Response,
+                &[Entity::NodeId, Entity::Host, Entity::Port],
+                &body
+            ),
+            [
+                "<Brokers@4",
+                "NodeId=Int(5)@4+4",
+                "Host=h1@8+4",
+                "Port=Int(9092)@12+4",
+                "Brokers>@18"
+            ]
+        );
+        assert_eq!(
+            log(
+                ApiKey::METADATA,
+                1,
+                Direction::Response,
+                &[Entity::ControllerId],
+                &body
+            ),
+            ["ControllerId=Int(5)@18+4"]
+        );
+    }
+
+    #[test]
+    fn arrays_of_plain_values_give_their_elements() {
+        // ConsumerGroupDescribe v0: GroupIds ["a", "bc"], flag.
+        let body = [3, 2, b'a', 3, b'b', b'c', 1, 0];
+        assert_eq!(
+            log(
+                ApiKey::CONSUMER_GROUP_DESCRIBE,
+                0,
+                Direction::Request,
+                &[Entity::GroupId],
+                &body
+            ),
+            ["GroupIds=a@1+2", "GroupIds=bc@3+3"]
+        );
+        assert_eq!(
+            validate(
+                ApiKey::CONSUMER_GROUP_DESCRIBE,
+                0,
+                Direction::Request,
+                &body
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn tagged_fields_are_bounded_by_their_size() {
+        // Fetch v16 response: no topics, NodeEndpoints in tag 0, an unknown tag 9.
+        let head = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let node = [2, 0, 0, 0, 7, 2, b'h', 0, 0, 0, 80, 0, 0];
+        let body = [&head[..], &[2, 0, node.len() as u8], &node, &[9, 2, 1, 2]].concat();
+        assert_eq!(
+            log(
+                ApiKey::FETCH,
+                16,
+                Direction::Response,
+                &[Entity::NodeId, Entity::Host, Entity::Port],
+                &body
+            ),
+            [
+                "<NodeEndpoints@15",
+                "NodeId=Int(7)@15+4",
+                "Host=h@19+2",
+                "Port=Int(80)@21+4",
+                "NodeEndpoints>@27"
+            ]
+        );
+        // In v15 tag 0 is unknown: its content does not matter.
+        assert_eq!(
+            validate(ApiKey::FETCH, 15, Direction::Response, &body),
+            Ok(())
+        );
+        let check = |at: usize, value: u8| {
+            let mut body = body.clone();
+            body[at] = value;
+            validate(ApiKey::FETCH, 16, Direction::Response, &body)
+        };
+        assert_eq!(
+            check(13, node.len() as u8 - 1),
+            Err(WalkError::Truncated { offset: 26 })
+        );
+        assert_eq!(
+            check(13, node.len() as u8 + 1),
+            Err(WalkError::TagSizeMismatch { offset: 27 })
+        );
+        assert_eq!(
+            check(11, 0x7f),
+            Err(WalkError::CountTooLarge { offset: 11 })
+        );
+    }
+
+    #[test]
+    fn structs_may_be_null() {
+        // DescribeTopicPartitions v0 request: no topics, limit, cursor.
+        let interest = [Entity::TopicName];
+        let read = |body: &[u8]| {
+            log(
+                ApiKey::DESCRIBE_TOPIC_PARTITIONS,
+                0,
+                Direction::Request,
+                &interest,
+                body,
+            )
+        };
+        assert!(read(&[1, 0, 0, 0, 9, 0xff, 0]).is_empty());
+        assert_eq!(
+            read(&[1, 0, 0, 0, 9, 1, 2, b't', 0, 0, 0, 0, 0, 0]),
+            ["<Cursor@6", "TopicName=t@6+2", "Cursor>@13"]
+        );
+    }
+
+    #[test]
+    fn null_only_where_it_is_allowed() {
+        let metadata =
+            |version, body: &[u8]| validate(ApiKey::METADATA, version, Direction::Request, body);
+        assert_eq!(
+            metadata(0, &[0xff; 4]),
+            Err(WalkError::NullNotAllowed { offset: 0 })
+        );
+        assert_eq!(metadata(1, &[0xff; 4]), Ok(()));
+        assert_eq!(
+            metadata(1, &[0xff, 0xff, 0xff, 0xfe]),
+            Err(WalkError::NegativeLength { offset: 0 })
+        );
+        let heartbeat = [0xff, 0xff, 0, 0, 0, 1, 0, 0];
+        let verdict = validate(ApiKey::HEARTBEAT, 0, Direction::Request, &heartbeat);
+        assert_eq!(verdict, Err(WalkError::NullNotAllowed { offset: 0 }));
+    }
+
+    #[test]
+    fn counts_are_bounded_before_they_are_used() {
+        // Produce v3 with 2^31-1 topics: the body that makes typed decoders ask for hundreds of gigabytes.
+        let body = [0xff, 0xff, 0, 1, 0, 0, 0, 9, 0x7f, 0xff, 0xff, 0xff];
+        assert_eq!(
+            validate(ApiKey::PRODUCE, 3, Direction::Request, &body),
+            Err(WalkError::CountTooLarge { offset: 8 })
+        );
+        let body = [0, 0, 1, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0x0f, 0];
+        assert_eq!(
+            validate(ApiKey::PRODUCE, 9, Direction::Request, &body),
+            Err(WalkError::CountTooLarge { offset: 7 })
+        );
+    }
+
+    #[test]
+    fn varints_of_more_than_32_bits_are_refused() {
+        let body = [0, 0, 1, 0, 0, 0, 9, 0x80, 0x80, 0x80, 0x80, 0x10, 0];
+        assert_eq!(
+            validate(ApiKey::PRODUCE, 9, Direction::Request, &body),
+            Err(WalkError::BadVarint { offset: 7 })
+        );
+        let longer_than_necessary = [0, 0, 1, 0, 0, 0, 9, 0x81, 0x80, 0x80, 0x80, 0x00, 0];
+        assert_eq!(
+            validate(
+                ApiKey::PRODUCE,
+                9,
+                Direction::Request,
+                &longer_than_necessary
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn the_body_must_end_with_the_message() {
+        let body = [0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(
+            validate(ApiKey::HEARTBEAT, 1, Direction::Response, &body),
+            Err(WalkError::TrailingBytes { offset: 6 })
+        );
+        assert_eq!(
+            validate(ApiKey::HEARTBEAT, 1, Direction::Response, &body[..5]),
+            Err(WalkError::Truncated { offset: 0 })
+        );
+        let unknown = validate(ApiKey(4), 0, Direction::Request, &[]);
+        assert_eq!(
+            unknown,
+            Err(WalkError::UnknownMessage {
+                api: ApiKey(4),
+                version: 0
+            })
+        );
+    }
+}
