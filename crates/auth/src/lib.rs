@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! # async fn login(security: &config::UpstreamSecurity) -> Result<(), Box<dyn std::error::Error>> {
-//! use auth::{Step, UpstreamAuth};
+//! use sluicegate_auth::{Step, UpstreamAuth};
 //!
 //! let auth = UpstreamAuth::new(security).map_err(|problems| format!("{problems:?}"))?;
 //! if let Some(login) = auth.sasl() {

@@ -481,7 +481,8 @@ mod tests {
                 message[position] = value;
                 let mut exchange = exchange(ScramHash::Sha256, "user", "pencil", NONCE);
                 sent(exchange.step(b""));
-                if exchange.step(&message).is_ok() {
+                // The signature covers the first message: a changed one has no right answer.
+                if message != SERVER_FIRST && exchange.step(&message).is_ok() {
                     let mut last = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec();
                     let at = position % last.len();
                     last[at] = value;

@@ -398,3 +398,197 @@ fn with_separator(reason: &str) -> String {
         reason => format!(": {reason}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    fn schedule() -> RefreshSchedule {
+        RefreshSchedule {
+            window_factor: 0.8,
+            window_jitter: 0.05,
+            min_period: Duration::from_secs(60),
+            buffer: Duration::from_secs(300),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(10),
+        }
+    }
+
+    /// Tokens `t1`, `t2`, ... that live for `lifetime`; none while `down`.
+    struct Counting {
+        lifetime: Duration,
+        fetched: Arc<AtomicUsize>,
+        down: Arc<AtomicBool>,
+    }
+
+    impl Counting {
+        fn new(lifetime: Duration) -> (Self, Arc<AtomicUsize>, Arc<AtomicBool>) {
+            let (fetched, down) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+            let source = Self {
+                lifetime,
+                fetched: fetched.clone(),
+                down: down.clone(),
+            };
+            (source, fetched, down)
+        }
+    }
+
+    impl TokenSource for Counting {
+        fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send + '_>> {
+            Box::pin(async {
+                if self.down.load(Ordering::SeqCst) {
+                    return Err(TokenError::Timeout {
+                        endpoint: "idp:443".to_owned(),
+                        after: Duration::ZERO,
+                    });
+                }
+                let number = self.fetched.fetch_add(1, Ordering::SeqCst) + 1;
+                Token::parse(&format!("t{number}"), Some(self.lifetime))
+            })
+        }
+    }
+
+    async fn text(provider: &TokenProvider) -> String {
+        provider.token().await.unwrap().expose().to_owned()
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn delay_of(lifetime: u64, random: f64) -> u64 {
+        let now = SystemTime::now();
+        let token = Token {
+            value: Zeroizing::new("x".to_owned()),
+            issued: Some(now),
+            expires: Some(now + Duration::from_secs(lifetime)),
+        };
+        schedule().delay(&token, now, random).as_secs()
+    }
+
+    #[test]
+    fn refreshes_within_the_window_of_the_settings() {
+        assert_eq!(delay_of(3600, 0.0), 2880);
+        assert_eq!(delay_of(3600, 1.0), 3060);
+        // The buffer before the end.
+        assert_eq!(delay_of(600, 0.0), 300);
+        // Too short for shortest wait and buffer together: both are ignored.
+        assert_eq!(delay_of(300, 0.0), 240);
+        // The shortest wait.
+        assert_eq!(delay_of(361, 0.0), 61);
+        assert_eq!(delay_of(0, 0.0), 1);
+    }
+
+    #[test]
+    fn the_age_of_a_token_counts() {
+        let now = SystemTime::now();
+        let token = Token {
+            value: Zeroizing::new("x".to_owned()),
+            issued: Some(now - HOUR),
+            expires: Some(now + HOUR),
+        };
+        let delay = schedule().delay(&token, now, 0.0);
+        assert_eq!(delay.as_secs(), 2160);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_token_is_fetched_before_the_current_one_ends() {
+        let (source, fetched, _) = Counting::new(HOUR);
+        let provider = TokenProvider::refreshed(source, schedule(), Vec::new());
+        assert_eq!(text(&provider).await, "t1");
+        tokio::time::sleep(Duration::from_secs(2800)).await;
+        assert_eq!(text(&provider).await, "t1");
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(fetched.load(Ordering::SeqCst), 2);
+        assert_eq!(text(&provider).await, "t2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_used_to_its_end_while_the_endpoint_is_down() {
+        let (source, _, down) = Counting::new(HOUR);
+        let provider = TokenProvider::refreshed(source, schedule(), Vec::new());
+        assert_eq!(text(&provider).await, "t1");
+        down.store(true, Ordering::SeqCst);
+        tokio::time::sleep(HOUR - Duration::from_secs(10)).await;
+        assert_eq!(text(&provider).await, "t1");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let error = provider.token().await.unwrap_err();
+        assert!(matches!(error, TokenError::Timeout { .. }));
+        down.store(false, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(text(&provider).await, "t2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_ends_with_its_provider() {
+        let (source, fetched, _) = Counting::new(HOUR);
+        let provider = TokenProvider::refreshed(source, schedule(), Vec::new());
+        text(&provider).await;
+        drop(provider);
+        tokio::time::sleep(HOUR * 5).await;
+        assert_eq!(fetched.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn another_runtime_takes_over_when_the_first_one_ends() {
+        let (source, fetched, _) = Counting::new(Duration::from_secs(1));
+        let mut quick = schedule();
+        quick.window_factor = 1.0;
+        let provider = TokenProvider::refreshed(source, quick, Vec::new());
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap()
+        };
+        assert_eq!(runtime().block_on(text(&provider)), "t1");
+        runtime().block_on(async {
+            text(&provider).await;
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            text(&provider).await;
+        });
+        assert!(fetched.load(Ordering::SeqCst) > 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_file_is_read_every_time() {
+        let path = std::env::temp_dir().join(format!("sluicegate-token-{}", std::process::id()));
+        std::fs::write(&path, "first.token.x\n").unwrap();
+        let provider = TokenProvider::file(path.clone(), Vec::new());
+        assert_eq!(text(&provider).await, "first.token.x");
+        std::fs::write(&path, "second.token.x").unwrap();
+        assert_eq!(text(&provider).await, "second.token.x");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(provider.token().await.unwrap_err(), TokenError::NotAToken);
+        std::fs::remove_file(&path).unwrap();
+        let error = provider.token().await.unwrap_err();
+        assert!(matches!(error, TokenError::File { .. }));
+    }
+
+    #[test]
+    fn claims_of_a_jwt_tell_its_life() {
+        let jwt = |claims: &str| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+        let token = Token::parse(&jwt(r#"{"iat":1000.5,"exp":4102444800}"#), Some(HOUR)).unwrap();
+        let seconds = |seconds| Some(UNIX_EPOCH + Duration::from_secs_f64(seconds));
+        assert_eq!(token.issued, seconds(1000.5));
+        assert_eq!(token.expires, seconds(4_102_444_800.0));
+        for odd in [
+            "[]",
+            "{",
+            r#"{"exp":"x"}"#,
+            r#"{"exp":-1}"#,
+            r#"{"exp":1e300}"#,
+            r#"{"exp":null}"#,
+        ] {
+            let token = Token::parse(&jwt(odd), None).unwrap();
+            assert_eq!(token.expires, None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_the_token() {
+        let token = Token::parse("very.secret.token", None).unwrap();
+        assert!(!format!("{token:?}").contains("secret"));
+    }
+}
