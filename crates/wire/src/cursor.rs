@@ -61,28 +61,9 @@ impl<'a> Cursor<'a> {
                 return Ok(u32::from(byte));
             }
         }
-        self.long_varint()
-    }
-
-    #[inline(never)]
-    fn long_varint(&mut self) -> Result<u32, WalkError> {
-        let start = self.pos;
-        let mut value = 0;
-        for (at, &byte) in self.buf[start..self.end].iter().take(5).enumerate() {
-            if at == 4 && byte > 0x0f {
-                break;
-            }
-            value |= u32::from(byte & 0x7f) << (7 * at);
-            if byte < 0x80 {
-                self.pos = start + at + 1;
-                return Ok(value);
-            }
-        }
-        if self.remaining() < 5 {
-            Err(WalkError::Truncated { offset: start })
-        } else {
-            Err(WalkError::BadVarint { offset: start })
-        }
+        let (value, end) = long_varint(&self.buf[..self.end], self.pos)?;
+        self.pos = end;
+        Ok(value)
     }
 
     /// A length or count; `None` for null.
@@ -113,4 +94,21 @@ impl<'a> Cursor<'a> {
         let [byte] = self.array()?;
         Ok(byte < 0x80)
     }
+}
+
+/// A varint of any length at `start`, and where it ends. By value, so that the position of the caller can stay in a register.
+#[cold]
+#[inline(never)]
+fn long_varint(buf: &[u8], start: usize) -> Result<(u32, usize), WalkError> {
+    let mut value = 0;
+    for (at, &byte) in buf[start..].iter().take(5).enumerate() {
+        if at == 4 && byte > 0x0f {
+            return Err(WalkError::BadVarint { offset: start });
+        }
+        value |= u32::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            return Ok((value, start + at + 1));
+        }
+    }
+    Err(WalkError::Truncated { offset: start })
 }

@@ -18,7 +18,7 @@ impl Rng {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ impl Rng {
 
     /// A number below `limit`; 0 if `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % (limit.max(1) as u64)) as usize
+        (self.number() % (limit.max(1) as u64)) as usize
     }
 
     /// True once in `n` times.
@@ -63,7 +63,7 @@ pub fn random_body(api: ApiKey, version: i16, dir: Direction, rng: &mut Rng) -> 
 pub fn mutate(body: &mut Vec<u8>, rng: &mut Rng) {
     for _ in 0..=rng.below(3) {
         let at = rng.below(body.len());
-        let random = rng.next() as u8;
+        let random = rng.number() as u8;
         match rng.below(6) {
             0 => body.truncate(at),
             1 => body.insert(at, random),
@@ -180,7 +180,7 @@ impl Writer<'_> {
             }
             ty => {
                 for _ in 0..ty.fixed_size().unwrap_or(0) {
-                    let byte = self.rng.next() as u8;
+                    let byte = self.rng.number() as u8;
                     self.body.push(byte);
                 }
             }
@@ -215,7 +215,7 @@ impl Writer<'_> {
 
     fn random_bytes(&mut self, limit: usize) -> Vec<u8> {
         (0..self.rng.below(limit))
-            .map(|_| self.rng.next() as u8)
+            .map(|_| self.rng.number() as u8)
             .collect()
     }
 

@@ -28,7 +28,7 @@
 
 use crate::api::{ApiKey, Direction};
 use crate::cursor::Cursor;
-use crate::plan::{Interest, Op, Plan, Plans, Prefix, Program};
+use crate::plan::{Interest, Op, Plan, Plans, Prefix, Program, Tag};
 use crate::rewrite::EditProblem;
 use crate::schema::{Entity, FieldSpec, FieldType};
 use crate::stream::StopPoint;
@@ -415,59 +415,81 @@ fn walk_array<S: Sink>(
 
 /// Runs a program for its length only.
 pub(crate) fn skip(cursor: &mut Cursor<'_>, ops: &[Op]) -> Result<(), WalkError> {
-    for op in ops {
-        match op {
-            Op::Skip(size) => cursor.advance(*size as usize)?,
-            Op::SkipVar { prefix, nullable }
-            | Op::Var {
-                prefix, nullable, ..
-            } => {
-                let len = cursor.prefix(*prefix, *nullable)?.unwrap_or(0);
-                cursor.advance(len)?;
-            }
-            Op::SkipElements {
-                size,
-                prefix,
-                nullable,
-            } => {
-                let count = element_count(cursor, *prefix, *nullable, *size)?.unwrap_or(0);
-                cursor.advance(count * *size as usize)?;
-            }
-            Op::Fixed { spec } => cursor.advance(spec.ty.fixed_size().unwrap_or(0))?,
-            Op::Array {
-                element,
-                prefix,
-                nullable,
-                ..
-            } => {
-                let count =
-                    element_count(cursor, *prefix, *nullable, element.min_size)?.unwrap_or(0);
-                for _ in 0..count {
-                    skip(cursor, &element.ops)?;
+    cursor.pos = skip_times(&cursor.buf[..cursor.end], cursor.pos, ops, 1)?;
+    Ok(())
+}
+
+/// Runs a program `times` times and gives the position behind. Positions go in and out by value, which keeps them in registers: most of
+/// the time of a walk is spent here.
+fn skip_times(buf: &[u8], pos: usize, ops: &[Op], times: usize) -> Result<usize, WalkError> {
+    let mut cursor = Cursor {
+        buf,
+        pos,
+        end: buf.len(),
+    };
+    for _ in 0..times {
+        for op in ops {
+            match op {
+                Op::Skip(size) => cursor.advance(*size as usize)?,
+                Op::SkipVar { prefix, nullable }
+                | Op::Var {
+                    prefix, nullable, ..
+                } => {
+                    let len = cursor.prefix(*prefix, *nullable)?.unwrap_or(0);
+                    cursor.advance(len)?;
                 }
-            }
-            Op::Struct {
-                inner, nullable, ..
-            } => {
-                if !nullable || cursor.present()? {
-                    skip(cursor, &inner.ops)?;
+                Op::SkipElements {
+                    size,
+                    prefix,
+                    nullable,
+                } => {
+                    let count = element_count(&mut cursor, *prefix, *nullable, *size)?.unwrap_or(0);
+                    cursor.advance(count * *size as usize)?;
                 }
-            }
-            Op::Tags { known, .. } => {
-                for _ in 0..tag_count(cursor)? {
-                    let tag = cursor.varint()?;
-                    let size = cursor.varint()? as usize;
-                    match known.iter().find(|known| known.tag == tag) {
-                        Some(known) => {
-                            within(cursor, size, |cursor| skip(cursor, &known.program.ops))?
-                        }
-                        None => cursor.advance(size)?,
+                Op::Fixed { spec } => cursor.advance(spec.ty.fixed_size().unwrap_or(0))?,
+                Op::Array {
+                    element,
+                    prefix,
+                    nullable,
+                    ..
+                } => {
+                    let count = element_count(&mut cursor, *prefix, *nullable, element.min_size)?
+                        .unwrap_or(0);
+                    cursor.pos = skip_times(buf, cursor.pos, &element.ops, count)?;
+                }
+                Op::Struct {
+                    inner, nullable, ..
+                } => {
+                    if !nullable || cursor.present()? {
+                        cursor.pos = skip_times(buf, cursor.pos, &inner.ops, 1)?;
+                    }
+                }
+                Op::Tags { known, .. } => {
+                    for _ in 0..tag_count(&mut cursor)? {
+                        cursor.pos = skip_tag(buf, cursor.pos, known)?;
                     }
                 }
             }
         }
     }
-    Ok(())
+    Ok(cursor.pos)
+}
+
+/// One tagged field; most messages have none.
+#[inline(never)]
+fn skip_tag(buf: &[u8], pos: usize, known: &[Tag]) -> Result<usize, WalkError> {
+    let mut cursor = Cursor {
+        buf,
+        pos,
+        end: buf.len(),
+    };
+    let tag = cursor.varint()?;
+    let size = cursor.varint()? as usize;
+    match known.iter().find(|known| known.tag == tag) {
+        Some(known) => within(&mut cursor, size, |cursor| skip(cursor, &known.program.ops))?,
+        None => cursor.advance(size)?,
+    }
+    Ok(cursor.pos)
 }
 
 /// The count of an array; more than the rest can hold is refused before anything is done `count` times.

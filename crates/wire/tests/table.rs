@@ -22,7 +22,7 @@ fn for_every_field(mut check: impl FnMut(&ApiSpec, Direction, &str, &'static Fie
         }
     }
     for api in ApiKey::all() {
-        let spec = api.spec().unwrap();
+        let spec = api.spec().expect("listed keys are known");
         for (dir, name) in [
             (Direction::Request, "Request"),
             (Direction::Response, "Response"),

@@ -48,7 +48,10 @@ fn for_every_shared_message(mut check: impl FnMut(ApiKey, TypedKey, i16, Directi
         let Ok(key) = TypedKey::try_from(api.0) else {
             continue;
         };
-        let (spec, known) = (api.spec().unwrap(), key.valid_versions());
+        let (spec, known) = (
+            api.spec().expect("listed keys are known"),
+            key.valid_versions(),
+        );
         for version in spec.min_version.max(known.min)..=spec.max_version.min(known.max) {
             for dir in [Direction::Request, Direction::Response] {
                 check(api, key, version, dir);
