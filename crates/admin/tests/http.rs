@@ -1,0 +1,294 @@
+//! The admin port, seen by plain TCP clients.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use sluicegate_admin::{AdminServer, BuildInfo, Handle, HealthState};
+
+struct Running {
+    address: SocketAddr,
+    health: HealthState,
+    handle: Handle,
+}
+
+fn start() -> Running {
+    let server = AdminServer::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
+    let address = server.local_addr().expect("address");
+    let health = HealthState::new(Duration::from_secs(3600));
+    let build = BuildInfo {
+        version: "3.15.0".into(),
+        time: "2026-01-31T12:00:00+0000".into(),
+        commit: "0123456789abcdef0123456789abcdef01234567".into(),
+        product: "Sluicegate".into(),
+        product_version: "0.1.0".into(),
+    };
+    let handle = server.start(health.clone(), build).expect("started");
+    Running {
+        address,
+        health,
+        handle,
+    }
+}
+
+impl Running {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connected");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("timeout");
+        stream
+    }
+
+    /// Sends bytes and reads until the server closes.
+    fn raw(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        // The server may refuse and close before everything is written.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).expect("UTF-8")
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+        let text = self.raw(
+            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")
+                .as_bytes(),
+        );
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("an HTTP answer, not {text:?}"));
+        let code = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status");
+        Answer {
+            code,
+            head: head.to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    fn make_ready(&self) {
+        self.health.config_ready();
+        self.health.listeners_ready();
+        self.health.upstream_seen();
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    code: u16,
+    head: String,
+    body: String,
+}
+
+#[test]
+fn health_has_the_exact_shape() {
+    let server = start();
+    let answer = server.ask("GET", "/health", "");
+    assert_eq!(answer.code, 200);
+    assert!(
+        answer.head.contains("content-type: application/json"),
+        "{}",
+        answer.head
+    );
+    assert_eq!(
+        answer.body,
+        concat!(
+            r#"{"status":"UP","checks":[{"id":"buildInfo","status":"UP","data":{"version":"3.15.0","#,
+            r#""time":"2026-01-31T12:00:00+0000","commit":"0123456789abcdef0123456789abcdef01234567","#,
+            r#""product":"Sluicegate","productVersion":"0.1.0"}},{"id":"live","status":"UP"}],"outcome":"UP"}"#
+        )
+    );
+    server.handle.shutdown();
+}
+
+#[test]
+fn live_and_versions() {
+    let server = start();
+    let answer = server.ask("GET", "/health/live", "");
+    assert_eq!(
+        (answer.code, answer.body.as_str()),
+        (
+            200,
+            r#"{"status":"UP","checks":[{"id":"live","status":"UP"}],"outcome":"UP"}"#
+        )
+    );
+    let answer = server.ask("GET", "/versions", "accept: text/html\r\n");
+    assert_eq!(
+        (answer.code, answer.body.as_str()),
+        (200, r#"{"gateway":"3.15.0"}"#)
+    );
+    server.handle.shutdown();
+}
+
+#[test]
+fn ready_as_text() {
+    let server = start();
+    for accept in [
+        "",
+        "accept: */*\r\n",
+        "accept: text/plain\r\n",
+        "accept: application/json;q=0\r\n",
+    ] {
+        let answer = server.ask("GET", "/health/ready", accept);
+        assert_eq!(
+            (answer.code, answer.body.as_str()),
+            (503, "NOTREADY"),
+            "{accept}"
+        );
+        assert!(
+            answer.head.contains("content-type: text/plain"),
+            "{}",
+            answer.head
+        );
+    }
+    server.make_ready();
+    let answer = server.ask("GET", "/health/ready", "");
+    assert_eq!((answer.code, answer.body.as_str()), (200, "READY"));
+    server.health.draining();
+    assert_eq!(server.ask("GET", "/health/ready", "").code, 503);
+    assert_eq!(server.ask("GET", "/health/live", "").code, 200);
+    server.handle.shutdown();
+}
+
+#[test]
+fn ready_as_json() {
+    let server = start();
+    server.health.config_ready();
+    let answer = server.ask(
+        "GET",
+        "/health/ready",
+        "accept: text/html, Application/JSON; q=0.5\r\n",
+    );
+    assert_eq!(answer.code, 503);
+    assert_eq!(
+        answer.body,
+        concat!(
+            r#"{"status":"DOWN","checks":[{"id":"config","status":"UP"},{"id":"listeners","status":"DOWN"},"#,
+            r#"{"id":"upstream","status":"DOWN"},{"id":"state","status":"UP"},{"id":"draining","status":"UP"}],"outcome":"DOWN"}"#
+        )
+    );
+    server.make_ready();
+    assert_eq!(
+        server
+            .ask("GET", "/health/ready", "accept: application/json\r\n")
+            .code,
+        200
+    );
+    server.handle.shutdown();
+}
+
+#[test]
+fn credentials_do_not_matter() {
+    let server = start();
+    for path in ["/health", "/health/live", "/versions"] {
+        assert_eq!(
+            server
+                .ask("GET", path, "authorization: Basic d3Jvbmc6d3Jvbmc=\r\n")
+                .code,
+            200
+        );
+    }
+    server.handle.shutdown();
+}
+
+#[test]
+fn methods_and_paths() {
+    let server = start();
+    for path in ["/health", "/health/live", "/versions"] {
+        let answer = server.ask("HEAD", path, "");
+        assert_eq!((answer.code, answer.body.as_str()), (200, ""));
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
+            assert_eq!(
+                server.ask(method, path, "content-length: 0\r\n").code,
+                405,
+                "{method} {path}"
+            );
+        }
+    }
+    assert_eq!(server.ask("HEAD", "/health/ready", "").code, 503);
+    for path in [
+        "/",
+        "/health/",
+        "/health/other",
+        "/health/live/x",
+        "/metrics",
+        "/healthy",
+        "/%00",
+        "/health%2flive",
+    ] {
+        assert_eq!(server.ask("GET", path, "").code, 404, "{path}");
+    }
+    server.handle.shutdown();
+}
+
+#[test]
+fn hostile_requests_harm_nobody() {
+    let server = start();
+    let long = "a".repeat(1 << 20);
+    let many = "x: y\r\n".repeat(1000);
+    let requests = [
+        "\0\0\0\u{7f}garbage\r\n\r\n".to_owned(),
+        format!("GET /{long} HTTP/1.1\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\nx: {long}\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\n{many}\r\n"),
+        "GET /health HTTP/9.9\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(),
+        "\u{16}\u{3}\u{1}\u{2}".to_owned() + &long,
+    ];
+    for request in &requests {
+        let answer = server.raw(request.as_bytes());
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{answer:?}"
+        );
+    }
+    // A body that never comes does not hold the answer up.
+    let mut endless = server.connect();
+    endless
+        .write_all(b"POST /health HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999999\r\n\r\n")
+        .expect("written");
+    let mut start_of_answer = [0; 12];
+    endless.read_exact(&mut start_of_answer).expect("an answer");
+    assert_eq!(&start_of_answer, b"HTTP/1.1 405");
+    assert_eq!(server.ask("GET", "/health/live", "").code, 200);
+    server.handle.shutdown();
+}
+
+#[test]
+fn silent_connections_do_not_lock_probes_out() {
+    let server = start();
+    let silent: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    assert_eq!(server.ask("GET", "/health/live", "").code, 200);
+    let mut kept = server.connect();
+    for _ in 0..100 {
+        kept.write_all(b"GET /versions HTTP/1.1\r\nhost: x\r\n\r\n")
+            .expect("written");
+    }
+    let mut answers = Vec::new();
+    while answers
+        .windows(18)
+        .filter(|part| part == br#"{"gateway":"3.15.0"#)
+        .count()
+        < 100
+    {
+        let mut buffer = [0; 4096];
+        let read = kept.read(&mut buffer).expect("more answers");
+        assert!(read > 0, "closed early");
+        answers.extend_from_slice(&buffer[..read]);
+    }
+    drop(silent);
+    server.handle.shutdown();
+}
+
+#[test]
+fn shutdown_frees_the_port() {
+    let server = start();
+    let address = server.address;
+    assert_eq!(server.ask("GET", "/versions", "").code, 200);
+    server.handle.shutdown();
+    assert!(TcpStream::connect(address).is_err());
+}
