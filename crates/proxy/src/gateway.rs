@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use telemetry::targets::NETWORK;
 
 use auth::UpstreamAuth;
 use config::{Config, Listener, PortPlan};
@@ -81,7 +82,7 @@ impl ListenerState {
         let mut reported = self.reported.lock().unwrap_or_else(|e| e.into_inner());
         if reported.len() < 1024 && reported.insert(node) {
             tracing::error!(
-                target: "sluicegate::network",
+                target: NETWORK,
                 broker = node,
                 listener = self.name,
                 "a broker has no port: clients cannot reach it; {} needs at least {} ports (they are fixed at start)",
@@ -232,7 +233,7 @@ fn listener_state(
     };
     if !ports.check(lowest, highest).map_err(range)? {
         tracing::warn!(
-            target: "sluicegate::network",
+            target: NETWORK,
             listener = listener.name,
             "fewer than two spare ports: brokers that join later may not be reachable; raise {}",
             listener.ports_variable
@@ -245,7 +246,7 @@ fn listener_state(
         .filter_map(|(i, slot)| Some(format!("{}->{}", slot.advertised, ports.node_of_slot(i)?)))
         .collect();
     tracing::info!(
-        target: "sluicegate::network",
+        target: NETWORK,
         listener = listener.name,
         protocol = %listener.protocol,
         routing = %listener.routing,
@@ -318,7 +319,7 @@ async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 if !is_about_one_client(&error) {
-                    tracing::warn!(target: "sluicegate::network", %error, "cannot accept");
+                    tracing::warn!(target: NETWORK, %error, "cannot accept");
                     sleep(ACCEPT_PAUSE).await;
                 }
                 continue;
@@ -334,7 +335,7 @@ async fn accept(
             }
         }
         let Some(admitted) = admission.admit(peer.ip()) else {
-            tracing::debug!(target: "sluicegate::network", %peer, "refused: too many connections");
+            tracing::debug!(target: NETWORK, %peer, "refused: too many connections");
             continue; // dropped, as a broker does
         };
         let Some(worker) = workers.iter().min_by_key(|w| w.load()) else {
@@ -354,7 +355,7 @@ async fn accept(
                 }
             }
             Err(error) => {
-                tracing::debug!(target: "sluicegate::network", %peer, %error, "lost before it was served");
+                tracing::debug!(target: NETWORK, %peer, %error, "lost before it was served");
             }
         }
     }

@@ -101,13 +101,4 @@ impl Socket {
         })
         .await
     }
-
-    /// Says goodbye (TLS close_notify, FIN).
-    pub(crate) async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| match &mut *self.0.borrow_mut() {
-            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        })
-        .await
-    }
 }

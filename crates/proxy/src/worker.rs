@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use telemetry::targets::NETWORK;
 
 use config::{Limits, Pool, PoolKind};
 use tokio::sync::{mpsc, watch};
@@ -60,7 +61,7 @@ impl Worker {
             _ => {
                 if count > COMPLAINTS {
                     tracing::warn!(
-                        target: "sluicegate::network",
+                        target: NETWORK,
                         suppressed = count - COMPLAINTS,
                         "more connections were closed because of what they sent"
                     );

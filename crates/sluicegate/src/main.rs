@@ -1,2 +1,32 @@
-//! See ARCHITECTURE.md.
-fn main() {}
+//! The `sluicegate` process: command line and wiring. What it wires together lives in the other crates.
+
+mod cli;
+mod dev;
+mod health;
+mod logging;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) if args.check_config => cli::check(args.env.env_file.as_deref()),
+        Command::Run(args) => run::run(&args.env.source(), |_| {}),
+        Command::Check(env) => cli::check(env.env_file.as_deref()),
+        Command::Dev(args) => dev::run(&args),
+        Command::Version => {
+            let build = admin::BuildInfo::of_this_build(env!("CARGO_PKG_VERSION"));
+            println!(
+                "sluicegate {} (commit {}, built {})",
+                build.product_version, build.commit, build.time
+            );
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::targets::{KAFKA, UPSTREAM};
 
 use kafka_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse,
@@ -88,7 +89,7 @@ pub(super) async fn first(
                 last: error.to_string(),
             });
         }
-        tracing::warn!(target: "sluicegate::kafka", %error, retry_in = ?pause, "the backing cluster does not answer yet");
+        tracing::warn!(target: KAFKA, %error, retry_in = ?pause, "the backing cluster does not answer yet");
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }
@@ -139,7 +140,7 @@ pub(super) async fn run(view: &ClusterView, seen: impl Fn()) {
                     probed = Instant::now();
                 }
                 if std::mem::take(&mut failing) {
-                    tracing::info!(target: "sluicegate::kafka", "the backing cluster answers again");
+                    tracing::info!(target: UPSTREAM, "the backing cluster answers again");
                 }
                 seen();
             }
@@ -150,7 +151,7 @@ pub(super) async fn run(view: &ClusterView, seen: impl Fn()) {
                     _ => RefreshError::TimedOut(ROUND_TIMEOUT),
                 };
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(target: "sluicegate::kafka", %error, "the backing cluster does not answer");
+                    tracing::warn!(target: KAFKA, %error, "the backing cluster does not answer");
                 }
             }
         }
@@ -207,7 +208,7 @@ async fn contact(view: &ClusterView) -> Result<Contact, RefreshError> {
             Ok(Err(error)) => error,
             Err(_) => RefreshError::TimedOut(CONTACT_TIMEOUT),
         };
-        tracing::debug!(target: "sluicegate::kafka", host, port, %error, "no contact");
+        tracing::debug!(target: KAFKA, host, port, %error, "no contact");
         // Otherwise a frozen broker would use up the time of every round.
         if let Some(broker) = broker {
             broker.set_failed(true);
@@ -290,10 +291,9 @@ async fn publish(
             .values()
             .map(|b| format!("{}={}:{}", b.id, b.host, b.port))
             .collect();
-        tracing::info!(target: "sluicegate::kafka", brokers = list.join(" "), "brokers of the backing cluster");
+        tracing::info!(target: UPSTREAM, cluster_id = metadata.cluster_id.as_ref().map(ToString::to_string), brokers = list.join(" "), "brokers of the backing cluster");
     }
     view.snapshot.store(Arc::new(Snapshot {
-        cluster_id: metadata.cluster_id.map(|id| id.to_string()),
         brokers,
         offered: Arc::new(offered),
     }));
@@ -324,7 +324,7 @@ async fn probe_brokers(
                     }
                     Ok(Err(error)) => {
                         broker.set_failed(true);
-                        tracing::debug!(target: "sluicegate::kafka", broker = broker.id, %error, "probe failed");
+                        tracing::debug!(target: KAFKA, broker = broker.id, %error, "probe failed");
                     }
                     Err(_) => broker.set_failed(true),
                 }

@@ -2,6 +2,7 @@
 //! has any business with.
 
 use std::collections::BTreeMap;
+use telemetry::targets::KAFKA;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsResponse;
@@ -185,7 +186,7 @@ fn answer(ranges: &[Option<(i16, i16)>], features: ApiVersionsResponse, version:
     match response.encode(&mut body, version) {
         Ok(()) => body.freeze(),
         Err(error) => {
-            tracing::error!(target: "sluicegate::kafka", version, %error, "cannot encode ApiVersions");
+            tracing::error!(target: KAFKA, version, %error, "cannot encode ApiVersions");
             Bytes::new()
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use telemetry::targets::UPSTREAM;
 
 use arc_swap::ArcSwap;
 use config::{Cluster, HostPort};
@@ -86,7 +87,6 @@ impl Broker {
 
 /// One consistent picture of the cluster.
 pub(crate) struct Snapshot {
-    pub(crate) cluster_id: Option<String>,
     /// Live brokers by id.
     pub(crate) brokers: BTreeMap<i32, Arc<Broker>>,
     pub(crate) offered: Arc<Offered>,
@@ -128,7 +128,6 @@ impl ClusterView {
     pub(crate) fn new(cluster: &Cluster, dialer: Dialer, rack: Option<String>) -> Self {
         ClusterView {
             snapshot: ArcSwap::from_pointee(Snapshot {
-                cluster_id: None,
                 brokers: BTreeMap::new(),
                 offered: Arc::new(Offered::intersection(std::iter::empty())),
             }),
@@ -248,7 +247,7 @@ impl ClusterView {
             Ok(_) => broker.set_failed(false),
             Err(error) => {
                 broker.set_failed(true);
-                tracing::debug!(target: "sluicegate::upstream", broker = broker.id, %error, "broker not reached");
+                tracing::debug!(target: UPSTREAM, broker = broker.id, %error, "broker not reached");
             }
         }
         result

@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use telemetry::targets::{NETWORK, UPSTREAM};
 
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -159,7 +160,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let client = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => Socket::plain(stream),
         Err(error) => {
-            tracing::warn!(target: "sluicegate::network", %peer, %error, "cannot serve connection");
+            tracing::warn!(target: NETWORK, %peer, %error, "cannot serve connection");
             return;
         }
     };
@@ -190,19 +191,19 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         renew: Notify::new(),
         rescheduled: Notify::new(),
     };
-    tracing::debug!(target: "sluicegate::network", %peer, ?target, listener = connection.listener.name, "connected");
+    tracing::debug!(target: NETWORK, %peer, ?target, listener = connection.listener.name, "connected");
     let outcome = connection.run().await;
     match &outcome {
         Ok(end) => {
-            tracing::debug!(target: "sluicegate::network", %peer, ?end, "disconnected");
+            tracing::debug!(target: NETWORK, %peer, ?end, "disconnected");
         }
         Err(failure) if failure.is_clients_fault() => {
             connection.worker.complain(|| {
-                tracing::warn!(target: "sluicegate::network", %peer, error = %failure, "connection closed");
+                tracing::warn!(target: NETWORK, %peer, error = %failure, "connection closed");
             });
         }
         Err(failure) => {
-            tracing::debug!(target: "sluicegate::network", %peer, error = %failure, "connection closed");
+            tracing::debug!(target: NETWORK, %peer, error = %failure, "connection closed");
         }
     }
     drop(place);
@@ -282,7 +283,7 @@ impl Connection {
         self.substitute.set(opened.substitute);
         self.reauthenticate_at.set(opened.leg.reauthenticate_at);
         if opened.substitute {
-            tracing::debug!(target: "sluicegate::upstream", target = ?self.target, "served by a substitute");
+            tracing::debug!(target: UPSTREAM, target = ?self.target, "served by a substitute");
             self.reconsider();
         }
         let leg = Rc::new(opened.leg);

@@ -5,6 +5,7 @@
 //! are longer than the old ones, the list is emptied instead: clients then find the new leader by asking for metadata,
 //! as they did before KIP-951.
 
+use telemetry::targets::REBUILD;
 use wire::api::ApiKey;
 use wire::plan::Plan;
 use wire::rewrite::{Edits, Rewrite, Segments};
@@ -70,7 +71,7 @@ impl Tail<'_> {
         let list = empty.len() - behind;
         fill_up(empty, list, length).map(Some).ok_or_else(|| {
             // Cannot be: an emptied list leaves more room than a tagged field needs.
-            tracing::error!(target: "sluicegate::rebuild", api = self.api.name(), version = self.version, "an answer's end cannot be filled up");
+            tracing::error!(target: REBUILD, api = self.api.name(), version = self.version, "an answer's end cannot be filled up");
             WalkError::TrailingBytes { offset: 0 }
         })
     }

@@ -1,0 +1,75 @@
+//! What the admin port is told about the data plane.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use admin::{AdminServer, BuildInfo, DEFAULT_UPSTREAM_GRACE, HealthState, Heartbeat};
+use config::Config;
+
+/// The admin port at work, and the facts behind its health answers.
+pub(crate) struct Health {
+    state: HealthState,
+    facts: Arc<Facts>,
+    /// Dropping it closes the port.
+    _server: admin::Handle,
+}
+
+struct Facts {
+    state: HealthState,
+    workers: Vec<Heartbeat>,
+}
+
+impl Health {
+    /// Binds the admin port and answers from now on: alive, not ready yet.
+    pub(crate) fn start(config: &Config) -> io::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.http.port));
+        let server = AdminServer::bind(address).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot bind the admin port {address}: {error} (set by GATEWAY_HTTP_PORT)"),
+            )
+        })?;
+        let state = HealthState::new(DEFAULT_UPSTREAM_GRACE);
+        state.config_ready();
+        let server = server.start(
+            state.clone(),
+            BuildInfo::of_this_build(env!("CARGO_PKG_VERSION")),
+        )?;
+        let workers = (0..config.workers).map(|_| state.worker()).collect();
+        Ok(Health {
+            facts: Arc::new(Facts {
+                state: state.clone(),
+                workers,
+            }),
+            state,
+            _server: server,
+        })
+    }
+
+    /// Whom the data plane tells.
+    pub(crate) fn observer(&self) -> Arc<dyn proxy::Observer> {
+        self.facts.clone()
+    }
+
+    /// Shutdown has begun.
+    pub(crate) fn draining(&self) {
+        self.state.draining();
+    }
+}
+
+impl proxy::Observer for Facts {
+    fn cluster_answered(&self) {
+        self.state.upstream_seen();
+    }
+
+    fn worker_alive(&self, index: usize) {
+        if let Some(worker) = self.workers.get(index) {
+            worker.beat();
+        }
+    }
+
+    fn listeners_bound(&self) {
+        self.state.listeners_ready();
+    }
+}

@@ -1,0 +1,142 @@
+//! Start-up and end of the process: configuration, logs, admin port, data plane, signals.
+
+use std::process::ExitCode;
+
+use auth::UpstreamAuth;
+use config::{Cluster, Config, Report, Source};
+use telemetry::targets;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::health::Health;
+use crate::{cli, logging};
+
+/// Runs the gateway until a signal ends it; `announce` is called once it serves.
+pub(crate) fn run(source: &Source, announce: impl FnOnce(&Config)) -> ExitCode {
+    let loaded = match cli::load(source) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let auth = match upstream_auth(&loaded.config.upstream.main) {
+        Ok(auth) => auth,
+        Err(report) => {
+            eprintln!("{report}");
+            return ExitCode::from(report.exit_code());
+        }
+    };
+    let log = match logging::start(&loaded.config.logging) {
+        Ok(guard) => guard,
+        Err(error) => return fail(&format!("cannot set up logging: {error}")),
+    };
+    logging::log_configuration(&loaded.config, &loaded.notices);
+    for warning in auth.warnings() {
+        let variable = loaded.config.upstream.main.variable_for(warning.property);
+        tracing::warn!(target: targets::CONFIG, "{variable}: {}", warning.reason);
+    }
+    let code = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => {
+            tokio::task::LocalSet::new().block_on(&runtime, serve(&loaded.config, auth, announce))
+        }
+        Err(error) => fail(&format!("cannot start the runtime: {error}")),
+    };
+    drop(log); // writes what is still queued
+    code
+}
+
+async fn serve(config: &Config, auth: UpstreamAuth, announce: impl FnOnce(&Config)) -> ExitCode {
+    let started = std::time::Instant::now();
+    let health = match Health::start(config) {
+        Ok(health) => health,
+        Err(error) => {
+            tracing::error!(target: targets::HTTP, "{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot listen for signals: {error}")),
+    };
+    let gateway = tokio::select! {
+        gateway = proxy::Gateway::start(config, auth, health.observer()) => gateway,
+        () = signals.next() => {
+            tracing::info!(target: targets::GATEWAY, "stopped before the start was complete");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let gateway = match gateway {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            tracing::error!(target: targets::GATEWAY, "{error}");
+            return if error.is_configuration() {
+                ExitCode::from(config::EXIT_CODE)
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+    };
+    tracing::info!(target: targets::GATEWAY, elapsed = ?started.elapsed(), "ready");
+    announce(config);
+
+    signals.next().await;
+    health.draining();
+    tracing::info!(
+        target: targets::GATEWAY,
+        connections = gateway.connections(),
+        "stopping: no new connections, waiting for answers in flight"
+    );
+    tokio::select! {
+        cut = gateway.shut_down() => {
+            if cut > 0 {
+                tracing::warn!(target: targets::GATEWAY, connections = cut, "connections cut: their answers did not come in time");
+            }
+            tracing::info!(target: targets::GATEWAY, "stopped");
+        }
+        () = signals.next() => {
+            tracing::warn!(target: targets::GATEWAY, "stopped at once by a second signal");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Loads keys, certificates and credentials; problems name the variable that the operator set.
+pub(crate) fn upstream_auth(cluster: &Cluster) -> Result<UpstreamAuth, Report> {
+    UpstreamAuth::new(&cluster.security).map_err(|problems| {
+        let mut report = Report::default();
+        for problem in problems {
+            report.push(config::Problem::named(
+                cluster.variable_for(problem.property),
+                problem.reason,
+            ));
+        }
+        report
+    })
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::FAILURE
+}
