@@ -1,1 +1,28 @@
-//! See ARCHITECTURE.md.
+#![doc = include_str!("../README.md")]
+
+pub mod cert;
+pub mod cluster;
+pub mod dirs;
+mod error;
+pub mod gateway;
+pub mod http;
+pub mod java;
+pub mod librdkafka;
+pub mod oauth;
+pub mod owner;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod relay;
+pub mod release;
+pub mod shared;
+pub mod verify;
+pub mod wait;
+
+pub use cluster::{ClusterOptions, KafkaCluster, Listener};
+pub use error::{Error, Result};
+pub use gateway::{Gateway, GatewayOptions};
+pub use java::{JavaTool, Tool};
+pub use rdkafka;
+pub use relay::{Door, Mode, Relay, Way};
+pub use release::Release;
