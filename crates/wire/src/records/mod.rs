@@ -1,9 +1,9 @@
 //! Record batches: the bytes inside the `records` fields of Produce and Fetch.
 //!
 //! ```
-//! use wire::records::{Batches, Entry};
+//! use sluicegate_wire::records::{Batches, Entry};
 //!
-//! fn count(record_set: &[u8]) -> Result<u64, wire::records::RecordError> {
+//! fn count(record_set: &[u8]) -> Result<u64, sluicegate_wire::records::RecordError> {
 //!     let mut records = 0;
 //!     for entry in Batches::new(record_set) {
 //!         match entry? {
