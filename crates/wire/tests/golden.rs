@@ -87,7 +87,7 @@ fn folder() -> PathBuf {
 }
 
 fn frames() -> Vec<Golden> {
-    let manifest = fs::read_to_string(folder().join("manifest.tsv")).unwrap();
+    let manifest = fs::read_to_string(folder().join("manifest.tsv")).expect("the manifest");
     let rows = manifest.lines().filter(|line| !line.starts_with('#'));
     rows.map(|row| {
         let [file, api, version, dir, _client, names] = row.split('\t').collect::<Vec<_>>()[..]
@@ -96,8 +96,8 @@ fn frames() -> Vec<Golden> {
         };
         Golden {
             file: file.to_owned(),
-            api: ApiKey(api.parse().unwrap()),
-            version: version.parse().unwrap(),
+            api: ApiKey(api.parse().expect("an API key")),
+            version: version.parse().expect("a version"),
             dir: if dir == "request" {
                 Direction::Request
             } else {
@@ -108,7 +108,7 @@ fn frames() -> Vec<Golden> {
                 .filter(|name| *name != "-")
                 .map(str::to_owned)
                 .collect(),
-            frame: fs::read(folder().join(file)).unwrap(),
+            frame: fs::read(folder().join(file)).expect(file),
         }
     })
     .collect()
