@@ -142,9 +142,8 @@ fn from_file(
     let path = match yaml::parse::<Selector>(selector) {
         Ok(selector) => selector.file.path,
         Err(place) => {
-            return findings.problem(Problem::value(
+            return findings.problem(Problem::named(
                 NAME,
-                selector,
                 format!("file: {{ path: <file> }} ({place})"),
             ));
         }
@@ -154,7 +153,7 @@ fn from_file(
         Err(error) => {
             return findings.problem(Problem::value(
                 NAME,
-                selector,
+                &path,
                 format!("a readable file ({error})"),
             ));
         }

@@ -1,0 +1,364 @@
+//! Modes, listeners, ports and what is inferred from Kafka.
+
+mod common;
+
+use common::{loaded, problem, problems, warnings};
+use sluicegate_config::{NetworkMode, PortPlan, Routing, SecurityMode, SecurityProtocol};
+
+/// A listener that this version serves.
+const LISTENER: [(&str, &str); 4] = [
+    ("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED"),
+    ("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "PLAINTEXT"),
+    ("GATEWAY_LISTENER_EXT_ROUTING", "PORT"),
+    ("GATEWAY_LISTENER_EXT_PORTS", "29092-29093:9092-9093"),
+];
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut pairs: Vec<_> = LISTENER.to_vec();
+    pairs.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+    pairs.extend(more);
+    pairs
+}
+
+#[test]
+fn modes() {
+    let mode = |pairs: &[(&str, &str)]| loaded(pairs).config.network.mode;
+    assert_eq!(mode(&[]), NetworkMode::ZeroConfig);
+    assert_eq!(
+        mode(&[
+            ("GATEWAY_MIN_BROKERID", "1"),
+            ("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
+        ]),
+        NetworkMode::ZeroConfig
+    );
+    for (name, value) in [
+        ("GATEWAY_BIND_HOST", "127.0.0.1"),
+        ("GATEWAY_ADVERTISED_HOST", "h"),
+        ("GATEWAY_PORT_START", "1"),
+        ("GATEWAY_PORT_COUNT", "1"),
+        ("GATEWAY_ADVERTISED_SNI_PORT", "1"),
+        ("GATEWAY_ROUTING_MECHANISM", "port"),
+        ("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT"),
+        ("GATEWAY_ADVERTISED_HOST_PREFIX", "b"),
+        ("GATEWAY_SNI_HOST_SEPARATOR", "."),
+        ("GATEWAY_SSL_CLIENT_AUTH", "NONE"),
+    ] {
+        assert_eq!(mode(&[(name, value)]), NetworkMode::Legacy, "{name}");
+        assert_eq!(
+            mode(&with(&[(name, value)])),
+            NetworkMode::Listener,
+            "{name}"
+        );
+    }
+    // Injected by Kubernetes, hence no listener variable.
+    assert_eq!(
+        mode(&[("GATEWAY_LISTENER_PORT_9092_TCP", "tcp://1.2.3.4:9092")]),
+        NetworkMode::ZeroConfig
+    );
+}
+
+#[test]
+fn zero_config_gives_one_listener() {
+    let config = loaded(&[]).config;
+    let [listener] = config.network.listeners.as_slice() else {
+        panic!("one listener")
+    };
+    assert_eq!(listener.name, "DEFAULT");
+    assert_eq!(
+        listener.ports,
+        PortPlan::FromStart {
+            start: 6969,
+            count: None
+        }
+    );
+    assert_eq!(
+        (listener.protocol, listener.routing),
+        (SecurityProtocol::Plaintext, Routing::Port)
+    );
+    assert_eq!(
+        (
+            listener.bind_address.as_str(),
+            listener.advertised_host.as_str()
+        ),
+        ("0.0.0.0", "gateway.example")
+    );
+}
+
+#[test]
+fn legacy_variables_become_one_listener_and_are_deprecated() {
+    let pairs = [
+        ("GATEWAY_ADVERTISED_HOST", "h"),
+        ("GATEWAY_PORT_START", "7000"),
+        ("GATEWAY_PORT_COUNT", "5"),
+        ("GATEWAY_BIND_HOST", "::1"),
+    ];
+    let listener = &loaded(&pairs).config.network.listeners[0];
+    assert_eq!(
+        listener.ports,
+        PortPlan::FromStart {
+            start: 7000,
+            count: Some(5)
+        }
+    );
+    assert_eq!(
+        (
+            listener.bind_address.as_str(),
+            listener.advertised_host.as_str()
+        ),
+        ("::1", "h")
+    );
+    assert!(warnings(&pairs)[0].contains("deprecated, use the GATEWAY_LISTENER_* variables"));
+    let line = problem(&[("GATEWAY_PORT_START", "65530"), ("GATEWAY_PORT_COUNT", "7")]);
+    assert!(
+        line.contains("GATEWAY_PORT_COUNT=7, GATEWAY_PORT_START=65530: expected a last port"),
+        "{line}"
+    );
+}
+
+#[test]
+fn listeners() {
+    let pairs = with(&[
+        ("GATEWAY_LISTENER_int_SECURITY_PROTOCOL", "plaintext"),
+        ("GATEWAY_LISTENER_int_ROUTING", "port"),
+        ("GATEWAY_LISTENER_int_PORTS", "7000"),
+        ("GATEWAY_LISTENER_NAMES", "ext, INT"),
+        ("GATEWAY_LISTENER_EXT_ADVERTISED_HOST", "broker.example.com"),
+    ]);
+    let network = loaded(&pairs).config.network;
+    let names: Vec<_> = network
+        .listeners
+        .iter()
+        .map(|listener| listener.name.as_str())
+        .collect();
+    assert_eq!(names, ["EXT", "INT"]);
+    assert_eq!(network.listeners[0].advertised_host, "broker.example.com");
+    let lines = warnings(&pairs);
+    assert!(
+        lines[0].contains("GATEWAY_LISTENER_INT_ADVERTISED_HOST is not set"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn wrong_listener_names_are_refused() {
+    for (name, part) in [
+        ("GATEWAY_LISTENER_EXT_PROTS", "Did you mean PORTS?"),
+        ("GATEWAY_LISTENER_MY_EXT_PORTS", "cannot contain '_'"),
+        ("GATEWAY_LISTENER_1A_PORTS", "starts with a letter"),
+        ("GATEWAY_LISTENER_EXT", "one of SECURITY_PROTOCOL"),
+        ("GATEWAY_LISTENER__PORTS", "starts with a letter"),
+        ("GATEWAY_LISTENER_A.B_PORTS", "letters and digits only"),
+    ] {
+        let line = problem(&with(&[(name, "1")]));
+        assert!(
+            line.starts_with(&format!("Invalid configuration: {name}=1: expected"))
+                && line.contains(part),
+            "{line}"
+        );
+    }
+    let lines = problems(&with(&[("GATEWAY_LISTENER_NAMES", "INT")]));
+    assert!(
+        lines[0].contains("a block GATEWAY_LISTENER_INT_*") && lines[1].contains("(EXT is not)"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_listener_must_be_complete() {
+    let lines = problems(&[("GATEWAY_LISTENER_A_BIND_ADDRESS", "::")]);
+    for name in [
+        "GATEWAY_SECURITY_MODE",
+        "GATEWAY_LISTENER_A_SECURITY_PROTOCOL",
+        "GATEWAY_LISTENER_A_ROUTING",
+        "GATEWAY_LISTENER_A_PORTS",
+    ] {
+        let start = format!("Invalid configuration: {name} (not set): expected");
+        assert!(
+            lines.iter().any(|line| line.starts_with(&start)),
+            "{name}: {lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn ports_must_not_collide() {
+    let line = problem(&with(&[("GATEWAY_LISTENER_EXT_PORTS", "1:8888")]));
+    assert!(
+        line.contains("GATEWAY_HTTP_PORT=8888, GATEWAY_LISTENER_EXT_PORTS=1:8888: expected"),
+        "{line}"
+    );
+    let second = [
+        ("GATEWAY_LISTENER_INT_SECURITY_PROTOCOL", "PLAINTEXT"),
+        ("GATEWAY_LISTENER_INT_ROUTING", "port"),
+        ("GATEWAY_LISTENER_INT_PORTS", "9093"),
+    ];
+    let line = problem(&with(&second));
+    assert!(
+        line.contains(
+            "GATEWAY_LISTENER_EXT_PORTS=29092-29093:9092-9093, GATEWAY_LISTENER_INT_PORTS=9093"
+        ),
+        "{line}"
+    );
+    let line = problem(&[("GATEWAY_PORT_START", "8880"), ("GATEWAY_PORT_COUNT", "9")]);
+    assert!(
+        line.contains("GATEWAY_HTTP_PORT=8888, GATEWAY_PORT_COUNT="),
+        "{line}"
+    );
+}
+
+#[test]
+fn legacy_variables_are_ignored_beside_listeners() {
+    let lines = warnings(&with(&[
+        ("GATEWAY_PORT_START", "1"),
+        ("GATEWAY_ADVERTISED_HOST", "h"),
+        ("GATEWAY_LISTENER_EXT_ADVERTISED_HOST", "x"),
+    ]));
+    assert!(
+        lines[0].contains(
+            "ignored because GATEWAY_LISTENER_* is set: GATEWAY_ADVERTISED_HOST, GATEWAY_PORT_START"
+        ),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_host_that_nobody_can_reach() {
+    assert!(
+        problem(&[("GATEWAY_ADVERTISED_HOST", "0.0.0.0")])
+            .contains("GATEWAY_ADVERTISED_HOST=0.0.0.0")
+    );
+    let lines = warnings(&with(&[(
+        "GATEWAY_LISTENER_EXT_ADVERTISED_HOST",
+        "127.0.0.1",
+    )]));
+    assert!(
+        lines[0].contains("only works on this machine"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn what_is_inferred_and_not_available_is_refused_with_a_way_out() {
+    let sasl = [
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        (
+            "KAFKA_SASL_JAAS_CONFIG",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=u password=p;",
+        ),
+    ];
+    for kafka in ["SASL_PLAINTEXT", "SASL_SSL", "SSL"] {
+        let pairs = [sasl[0], sasl[1], ("KAFKA_SECURITY_PROTOCOL", kafka)];
+        for line in problems(&pairs) {
+            assert!(
+                line.contains("set GATEWAY_SECURITY_PROTOCOL=PLAINTEXT."),
+                "{line}"
+            );
+        }
+        let config = loaded(&[
+            pairs[0],
+            pairs[1],
+            pairs[2],
+            ("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT"),
+        ])
+        .config;
+        assert_eq!(config.security.mode, SecurityMode::GatewayManaged);
+        assert_eq!(
+            config.network.listeners[0].protocol,
+            SecurityProtocol::Plaintext
+        );
+    }
+}
+
+#[test]
+fn what_is_not_available_is_refused() {
+    for (pairs, part) in [
+        (
+            with(&[("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SASL_SSL")]),
+            "does not serve SASL_SSL to clients yet",
+        ),
+        (
+            with(&[("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SSL")]),
+            "GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL=SSL",
+        ),
+        (
+            vec![("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")],
+            "GATEWAY_SECURITY_PROTOCOL=SASL_PLAINTEXT",
+        ),
+        (
+            vec![("GATEWAY_ACL_ENABLED", "true")],
+            "GATEWAY_ACL_ENABLED=true: expected false. This version",
+        ),
+        (
+            vec![("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true")],
+            "no virtual clusters yet",
+        ),
+        (
+            vec![("GATEWAY_HTTPS_KEY_STORE_PATH", "/x")],
+            "GATEWAY_HTTPS_KEY_STORE_PATH: expected no value",
+        ),
+    ] {
+        let line = problem(&pairs);
+        assert!(line.contains(part), "{line}");
+    }
+    let lines = problems(&[
+        ("GATEWAY_ROUTING_MECHANISM", "host"),
+        ("GATEWAY_ADVERTISED_HOST", "h"),
+    ]);
+    assert!(
+        lines[0].contains("does not route by server name yet"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn delegated_and_kafka_managed_combinations() {
+    let lines = problems(&[
+        ("GATEWAY_SECURITY_PROTOCOL", "DELEGATED_SASL_SSL"),
+        ("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED"),
+    ]);
+    assert!(
+        lines[0].contains(
+            "GATEWAY_SECURITY_PROTOCOL=DELEGATED_SASL_SSL, GATEWAY_SECURITY_MODE=GATEWAY_MANAGED"
+        ),
+        "{lines:#?}"
+    );
+    let lines = problems(&with(&[("GATEWAY_SECURITY_MODE", "KAFKA_MANAGED")]));
+    assert!(lines.iter().any(|line| line.contains(
+        "GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL=PLAINTEXT, GATEWAY_SECURITY_MODE=KAFKA_MANAGED"
+    )));
+    assert!(lines.iter().any(|line| {
+        line.contains("KAFKA_SECURITY_PROTOCOL=PLAINTEXT, GATEWAY_SECURITY_MODE=KAFKA_MANAGED")
+    }));
+    let lines = problems(&[("GATEWAY_SECURITY_MODE", "KAFKA_MANAGED")]);
+    assert!(lines[0].contains("GATEWAY_SECURITY_PROTOCOL (not set), GATEWAY_SECURITY_MODE=KAFKA_MANAGED, KAFKA_SECURITY_PROTOCOL=PLAINTEXT"));
+}
+
+#[test]
+fn sni_listeners_are_checked_although_not_available() {
+    let sni = |more: &[(&'static str, &'static str)]| {
+        let mut pairs = with(&[
+            ("GATEWAY_LISTENER_EXT_ROUTING", "SNI"),
+            ("GATEWAY_LISTENER_EXT_PORTS", "9092"),
+        ]);
+        pairs.extend(more);
+        problems(&pairs).join("\n")
+    };
+    assert!(sni(&[]).contains("GATEWAY_LISTENER_EXT_ADVERTISED_HOST_PATTERN (not set)"));
+    assert!(sni(&[]).contains("expected SSL or SASL_SSL with routing sni"));
+    for pattern in [
+        "broker.example.com",
+        "a{{nodeId}}b{{nodeId}}",
+        "a b{{nodeId}}",
+    ] {
+        assert!(
+            sni(&[("GATEWAY_LISTENER_EXT_ADVERTISED_HOST_PATTERN", pattern)])
+                .contains("{{nodeId}} exactly once"),
+            "{pattern}"
+        );
+    }
+    let good = sni(&[(
+        "GATEWAY_LISTENER_EXT_ADVERTISED_HOST_PATTERN",
+        "broker-{{nodeId}}-{{clusterId}}.example.com",
+    )]);
+    assert!(!good.contains("PATTERN"), "{good}");
+}
