@@ -20,9 +20,6 @@ const AUTHENTICATE_VERSION: i16 = 1;
 /// More rounds than any mechanism has.
 const MAX_ROUNDS: usize = 8;
 
-/// A session is renewed when this share of its life has passed (Java clients choose 85 to 95 %).
-const RENEW_AT: f64 = 0.85;
-
 /// Why a login failed. Never carries credentials.
 #[derive(Debug, Error)]
 pub(crate) enum LoginError {
@@ -141,7 +138,7 @@ impl Dialogue {
                 let life = u64::try_from(response.session_lifetime_ms)
                     .ok()
                     .filter(|ms| *ms > 0)
-                    .map(|ms| Duration::from_millis(ms).mul_f64(RENEW_AT));
+                    .map(|ms| SaslLogin::reauthentication_delay(Duration::from_millis(ms)));
                 self.step(&response.auth_bytes, life)
             }
         }
