@@ -126,13 +126,7 @@ impl Dialogue {
             }),
             Answer::Handshake(_) => self.step(&[], None),
             Answer::Authenticate(response) if response.error_code != 0 => {
-                Err(LoginError::Rejected {
-                    code: response.error_code,
-                    message: response
-                        .error_message
-                        .map(|m| m.to_string())
-                        .unwrap_or_default(),
-                })
+                Err(self.rejected(response))
             }
             Answer::Authenticate(response) => {
                 let life = u64::try_from(response.session_lifetime_ms)
@@ -141,6 +135,20 @@ impl Dialogue {
                     .map(|ms| SaslLogin::reauthentication_delay(Duration::from_millis(ms)));
                 self.step(&response.auth_bytes, life)
             }
+        }
+    }
+
+    /// OAUTHBEARER brokers say why in a challenge of their own before the error, and only there.
+    fn rejected(&mut self, response: SaslAuthenticateResponse) -> LoginError {
+        if let Err(reason @ SaslError::TokenRejected { .. }) = self.exchange.step(&[]) {
+            return reason.into();
+        }
+        LoginError::Rejected {
+            code: response.error_code,
+            message: response
+                .error_message
+                .map(|m| m.to_string())
+                .unwrap_or_default(),
         }
     }
 
