@@ -74,6 +74,8 @@ pub(crate) struct ListenerState {
     pub(crate) ports: PortMap,
     ports_variable: String,
     reported: Mutex<HashSet<i32>>,
+    /// `GATEWAY_MAX_CONNECTION_CREATION_RATE`.
+    pace: Option<Mutex<Pace>>,
 }
 
 impl ListenerState {
@@ -150,20 +152,9 @@ impl Gateway {
             config.limits.max_connections,
             config.limits.max_connections_per_ip,
         ));
-        let pace = config
-            .limits
-            .max_connection_creation_rate
-            .map(|rate| Arc::new(Mutex::new(Pace::new(rate))));
         let tasks = bound
             .into_iter()
-            .map(|port| {
-                tokio::task::spawn_local(accept(
-                    port,
-                    workers.clone(),
-                    admission.clone(),
-                    pace.clone(),
-                ))
-            })
+            .map(|port| tokio::task::spawn_local(accept(port, workers.clone(), admission.clone())))
             .collect();
         let seen = observer.clone();
         let refresher = tokio::task::spawn_local(view.keep_fresh(move || seen.cluster_answered()));
@@ -260,6 +251,10 @@ fn listener_state(
         ports,
         ports_variable: listener.ports_variable.clone(),
         reported: Mutex::default(),
+        pace: config
+            .limits
+            .max_connection_creation_rate
+            .map(|rate| Mutex::new(Pace::new(rate))),
     })
 }
 
@@ -308,12 +303,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(
-    port: BoundPort,
-    workers: Arc<Vec<WorkerHandle>>,
-    admission: Arc<Admission>,
-    pace: Option<Arc<Mutex<Pace>>>,
-) {
+async fn accept(port: BoundPort, workers: Arc<Vec<WorkerHandle>>, admission: Arc<Admission>) {
     loop {
         let (stream, peer) = match port.socket.accept().await {
             Ok(accepted) => accepted,
@@ -325,7 +315,7 @@ async fn accept(
                 continue;
             }
         };
-        if let Some(pace) = &pace {
+        if let Some(pace) = &port.listener.pace {
             let delay = pace
                 .lock()
                 .unwrap_or_else(|e| e.into_inner())

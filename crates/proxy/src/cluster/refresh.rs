@@ -173,18 +173,26 @@ async fn round(
     held: &mut Option<Contact>,
     probe_all: bool,
 ) -> Result<(), RefreshError> {
-    if held.as_ref().is_none_or(|c| c.connection.is_stale()) {
-        *held = Some(contact(view).await?);
+    if let Some(contact) = held.as_mut().filter(|c| !c.connection.is_stale()) {
+        // The broker behind it may just have gone: then another one is asked.
+        if let Ok(metadata) = ask_brokers(contact).await {
+            return publish(view, metadata, probe_all).await;
+        }
     }
-    let Some(contact) = held else { return Ok(()) };
+    *held = None;
+    let contact = held.insert(contact(view).await?);
+    let metadata = ask_brokers(contact).await?;
+    publish(view, metadata, probe_all).await
+}
+
+async fn ask_brokers(contact: &mut Contact) -> Result<MetadataResponse, CallError> {
     let nothing = MetadataRequest::default()
         .with_topics(Some(Vec::new()))
         .with_allow_auto_topic_creation(false);
-    let metadata = contact
+    contact
         .connection
         .call(&nothing, contact.metadata_version)
-        .await?;
-    publish(view, metadata, probe_all).await
+        .await
 }
 
 /// A connection to any broker that answers: known brokers first, then the bootstrap list.
