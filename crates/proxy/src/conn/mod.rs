@@ -122,6 +122,8 @@ pub(crate) struct Connection {
     worker: Rc<Worker>,
     listener: Arc<ListenerState>,
     target: Target,
+    /// The node id that the client's port stands for, whether or not there was such a broker when it connected.
+    node: Option<i32>,
     client: Socket,
     leg: RefCell<Option<Rc<Leg>>>,
     /// When the session of the private leg has to be renewed.
@@ -177,6 +179,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         worker,
         listener,
         target,
+        node,
         client,
         leg: RefCell::new(None),
         reauthenticate_at: Cell::new(None),
@@ -255,11 +258,14 @@ impl Connection {
         }
     }
 
-    /// The broker that the client meant is back: end the substitute so that the client reconnects properly.
+    /// The broker that the client's port stands for is back, and another one serves this connection: end it, so that the
+    /// client reconnects properly. Otherwise it would be told for ever that this broker does not lead its partitions.
     fn reconsider(&self) {
-        if let Target::Broker(id) = self.target
-            && self.substitute.get()
-            && self.worker.shared.view.is_up(id)
+        let misled = self.target == Target::Bootstrap || self.substitute.get();
+        if misled
+            && self
+                .node
+                .is_some_and(|id| self.worker.shared.view.is_up(id))
         {
             self.stop_soon();
         }
