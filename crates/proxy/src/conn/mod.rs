@@ -227,6 +227,7 @@ impl Connection {
         let limits = &self.worker.shared.limits;
         let mut drain = self.worker.shared.drain.subscribe();
         let mut changes = self.worker.shared.view.changes.subscribe();
+        self.reconsider(); // what changed since the connection was accepted
         loop {
             if drain.borrow_and_update().concerns(self.target) {
                 self.stop_soon();
