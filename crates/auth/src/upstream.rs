@@ -15,6 +15,7 @@ use crate::sasl::plain::PlainCredentials;
 use crate::sasl::scram::{ScramCredentials, ScramHash};
 use crate::sasl::token::{RefreshSchedule, TokenProvider};
 use crate::sasl::token_endpoint::{DEFAULT_TIMEOUT, EndpointSettings, TokenEndpoint};
+use crate::sasl::unsecured::UnsecuredLogin;
 use crate::tls::client::{self, ClientTls, ClientTlsError, Trust};
 use crate::tls::material::{self, Identity, MaterialError};
 use crate::tls::pem::Pem;
@@ -303,6 +304,14 @@ fn oauthbearer(oauth: &OAuthClient) -> Result<SaslLogin, Vec<Problem>> {
             return Ok(SaslLogin::oauthbearer(TokenProvider::file(
                 path.clone(),
                 extensions,
+            )));
+        }
+        config::TokenEndpoint::Unsecured(options) => {
+            let options = options.iter().map(|(key, value)| (&**key, &**value));
+            let login = UnsecuredLogin::from_options(options)
+                .map_err(|reason| vec![problem(JAAS, reason)])?;
+            return Ok(SaslLogin::oauthbearer(TokenProvider::unsecured(
+                login, extensions,
             )));
         }
     };

@@ -202,12 +202,18 @@ fn oauth(token_endpoint: TokenEndpoint) -> OAuthClient {
     }
 }
 
+fn unsecured(options: &[(&str, &str)]) -> TokenEndpoint {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    TokenEndpoint::Unsecured(options.iter().map(owned).collect())
+}
+
 fn oauth_jaas() -> Jaas {
     Jaas::OAuthBearer {
         client_id: None,
         client_secret: None,
         scope: None,
         extensions: Vec::new(),
+        unsecured: Vec::new(),
     }
 }
 
@@ -251,6 +257,15 @@ async fn every_mechanism_begins() {
     let auth = with_sasl(SaslMechanism::OAuthBearer, oauth_jaas(), Some(file)).unwrap();
     // The file is there but holds no token.
     auth.sasl().unwrap().begin().await.unwrap_err();
+
+    let claim = ("unsecuredLoginStringClaim_sub", "me");
+    let unsecured = oauth(unsecured(&[claim]));
+    let auth = with_sasl(SaslMechanism::OAuthBearer, oauth_jaas(), Some(unsecured)).unwrap();
+    let message = first_message(auth.sasl().unwrap()).await;
+    assert!(
+        message.starts_with("n,,\u{1}auth=Bearer eyJhbGciOiJub25lIn0."),
+        "{message:?}"
+    );
 }
 
 #[test]
@@ -266,6 +281,9 @@ fn unusable_logins_name_their_property() {
     let url = oauth(TokenEndpoint::Url("ftp://idp/".to_owned()));
     let result = with_sasl(SaslMechanism::OAuthBearer, oauth_jaas(), Some(url));
     assert_eq!(properties(result), ["sasl.oauthbearer.token.endpoint.url"]);
+    let nobody = oauth(unsecured(&[("unsecuredLoginLifetimeSeconds", "60")]));
+    let result = with_sasl(SaslMechanism::OAuthBearer, oauth_jaas(), Some(nobody));
+    assert_eq!(properties(result), ["sasl.jaas.config"]);
     let mut bad_extension = oauth(TokenEndpoint::Url("http://idp/".to_owned()));
     bad_extension.extensions = vec![("auth".to_owned(), "x".to_owned())];
     let result = with_sasl(

@@ -209,6 +209,12 @@ fn upstream_sasl(y: &mut Yaml, sasl: &UpstreamSasl) {
                 &format!("file:{}", path.display()),
             );
         }
+        TokenEndpoint::Unsecured(_) => {
+            y.text(
+                "sasl.oauthbearer.token.endpoint.url",
+                "none: tokens without a signature",
+            );
+        }
     }
     y.text("sasl.oauthbearer.sub.claim.name", &oauth.sub_claim_name);
     y.text("sasl.oauthbearer.scope.claim.name", &oauth.scope_claim_name);

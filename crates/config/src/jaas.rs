@@ -39,6 +39,8 @@ pub enum Jaas {
         scope: Option<String>,
         /// `extension_<name>`, without the prefix, in order of name.
         extensions: Vec<(String, String)>,
+        /// `unsecuredLogin...` options, in order of name: tokens without a signature, for development.
+        unsecured: Vec<(String, String)>,
     },
 }
 
@@ -116,6 +118,10 @@ impl Jaas {
                 client_secret: options.remove("clientSecret").map(Secret::new),
                 scope: options.remove("scope"),
                 extensions: extensions(&options)?,
+                unsecured: options
+                    .into_iter()
+                    .filter(|(key, _)| key.starts_with("unsecuredLogin"))
+                    .collect(),
             }),
         }
     }
@@ -467,13 +473,15 @@ mod tests {
     fn oauth_options() {
         let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
         let text = format!(
-            "{module} required clientId=id clientSecret='s' scope=\"a b\" extension_pool='p-1';"
+            "{module} required clientId=id clientSecret='s' scope=\"a b\" extension_pool='p-1' \
+             unsecuredLoginStringClaim_sub=me;"
         );
         let Ok(Jaas::OAuthBearer {
             client_id,
             client_secret,
             scope,
             extensions,
+            unsecured,
         }) = Jaas::parse(&text, SaslMechanism::OAuthBearer)
         else {
             panic!("not parsed");
@@ -482,6 +490,10 @@ mod tests {
         assert_eq!(client_secret.as_ref().map(Secret::expose), Some("s"));
         assert_eq!(scope.as_deref(), Some("a b"));
         assert_eq!(extensions, [("pool".to_owned(), "p-1".to_owned())]);
+        assert_eq!(
+            unsecured,
+            [("unsecuredLoginStringClaim_sub".to_owned(), "me".to_owned())]
+        );
         for bad in [
             "extension_auth=x",
             "extension_=x",

@@ -296,9 +296,10 @@ impl Reader<'_> {
                 client_secret,
                 scope,
                 extensions,
+                unsecured,
             } => Some(self.oauth(
                 OAuthClient {
-                    token_endpoint: TokenEndpoint::File(PathBuf::new()),
+                    token_endpoint: TokenEndpoint::Unsecured(unsecured.clone()),
                     client_id: client_id.clone(),
                     client_secret: client_secret.clone(),
                     scope: scope.clone(),
@@ -374,10 +375,18 @@ impl Reader<'_> {
         }
     }
 
-    /// Completes `client` with the token endpoint and its time limits.
+    /// Completes `client`, which knows the options for unsecured tokens only, with the token endpoint and its time limits.
     fn oauth(&self, mut client: OAuthClient, findings: &mut Findings) -> Option<OAuthClient> {
         let setting = &property::TOKEN_ENDPOINT_URL;
         let Some(url) = self.properties.text(setting).map(str::trim) else {
+            if matches!(&client.token_endpoint, TokenEndpoint::Unsecured(options) if !options.is_empty())
+            {
+                findings.warn(format!(
+                    "{}: tokens without a signature are for development only",
+                    self.variable(&property::SASL_JAAS_CONFIG)
+                ));
+                return Some(client);
+            }
             findings.problem(self.unset(setting, "the URL of a token endpoint, or a file: URL"));
             return None;
         };

@@ -178,6 +178,9 @@ pub enum TokenEndpoint {
     Url(String),
     /// A file that holds the token, read again for every login.
     File(PathBuf),
+    /// None: tokens without a signature are made of these `unsecuredLogin...` options of the JAAS text, for
+    /// development (KIP-255).
+    Unsecured(Vec<(String, String)>),
 }
 
 /// How tokens are fetched and kept fresh (KIP-768).

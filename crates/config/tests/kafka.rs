@@ -3,7 +3,9 @@
 mod common;
 
 use common::{TempFile, loaded, problem, problems, warnings};
-use sluicegate_config::{Jaas, Role, SaslMechanism, SecurityProtocol, TlsVersion, TokenEndpoint};
+use sluicegate_config::{
+    Jaas, Role, SaslMechanism, SecurityProtocol, TlsVersion, TokenEndpoint, effective_yaml,
+};
 
 const PLAINTEXT: (&str, &str) = ("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT");
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p\";";
@@ -315,6 +317,29 @@ fn oauth() {
     assert!(!lines.join("").contains("hunter2"));
     pairs.pop();
     assert!(problem(&pairs).contains("KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL (not set)"));
+    let unsecured = OAUTH.replace(
+        "clientId=i clientSecret=s",
+        "unsecuredLoginStringClaim_sub=me",
+    );
+    let mut development = base.to_vec();
+    development.push(("KAFKA_SASL_JAAS_CONFIG", unsecured.as_str()));
+    let loaded_development = loaded(&development);
+    assert!(effective_yaml(&loaded_development.config).contains("tokens without a signature"));
+    assert_eq!(
+        loaded_development
+            .config
+            .upstream
+            .main
+            .security
+            .sasl
+            .and_then(|sasl| sasl.oauth)
+            .expect("OAuth")
+            .token_endpoint,
+        TokenEndpoint::Unsecured(vec![(
+            "unsecuredLoginStringClaim_sub".to_owned(),
+            "me".to_owned()
+        )])
+    );
     pairs.push((url.0, "file:///run/token"));
     assert!(loaded(&pairs).config.upstream.main.security.sasl.is_some());
 }
