@@ -1,8 +1,14 @@
 //! Runs brokers until it is interrupted: `devbroker [--benchmark] [port of broker 1] [port of broker 2] ...` (default: three free ports).
+//!
+//! Says on standard error why connections end.
 
 use devbroker::{Benchmark, DevCluster, Options};
 
 fn main() -> std::io::Result<()> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(std::io::stderr)
+        .init();
     let mut ports = Vec::new();
     let mut options = Options::new();
     for argument in std::env::args().skip(1) {

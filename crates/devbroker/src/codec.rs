@@ -29,8 +29,13 @@ pub(crate) enum Refusal {
 }
 
 /// Checks and decodes a request body.
+///
+/// Bytes after its end are let pass, as Kafka does: librdkafka 2.16 asks for all topics in Metadata version 13 with three too many.
 pub(crate) fn decode<T: Decodable>(api: i16, version: i16, body: &Bytes) -> Result<T, Refusal> {
-    walk::validate(ApiKey(api), version, Direction::Request, body)?;
+    match walk::validate(ApiKey(api), version, Direction::Request, body) {
+        Ok(()) | Err(WalkError::TrailingBytes { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     T::decode(&mut body.clone(), version).map_err(|error| Refusal::Text(error.to_string()))
 }
 

@@ -144,7 +144,7 @@ mod tests {
                 producer_epoch: NO_PRODUCER_EPOCH,
                 timestamp_type: TimestampType::Creation,
                 offset: i as i64,
-                sequence: NO_SEQUENCE,
+                sequence: NO_SEQUENCE + i as i32,
                 timestamp: 1,
                 key: Some(Bytes::copy_from_slice(key.as_bytes())),
                 value: value.map(|v| Bytes::copy_from_slice(v.as_bytes())),

@@ -86,20 +86,23 @@ struct Connection<'c> {
 impl<'c> Connection<'c> {
     async fn run(&self, reader: &mut Reader<'c>, mut write: OwnedWriteHalf) -> Result<(), End> {
         while let Some(frame) = reader.frame(self.cluster).await? {
-            let Some(pieces) = self.answer(reader, frame).await? else {
+            let Some((pieces, last)) = self.answer(reader, frame).await? else {
                 continue;
             };
             timeout(TRANSFER, write_all(&mut write, pieces)).await??;
+            if last {
+                return Err(End::Fault);
+            }
         }
         Ok(())
     }
 
-    /// The answer to one request; None if it wants none.
+    /// The answer to one request, and whether it is the connection's last; None if it wants none.
     async fn answer(
         &self,
         reader: &mut Reader<'c>,
         frame: Bytes,
-    ) -> Result<Option<Vec<Bytes>>, End> {
+    ) -> Result<Option<(Vec<Bytes>, bool)>, End> {
         let header = match RequestHeader::parse(&frame) {
             Ok(header) => header,
             Err(HeaderError::UnsupportedVersion {
@@ -107,9 +110,8 @@ impl<'c> Connection<'c> {
                 correlation_id: Some(id),
                 ..
             }) if api.0 == api::API_VERSIONS => {
-                return Ok(Some(
-                    api::unsupported_api_versions(self.cluster, self.broker.node_id, id)?.finish(),
-                ));
+                let answer = api::unsupported_api_versions(self.cluster, self.broker.node_id, id)?;
+                return Ok(Some((answer.finish(), false)));
             }
             Err(error) => return Err(Refusal::from(error).into()),
         };
@@ -156,11 +158,13 @@ impl<'c> Connection<'c> {
 }
 
 /// Does to a finished answer what a fault wants done.
-fn spoil(pieces: Vec<Bytes>, conduct: Conduct) -> Result<Option<Vec<Bytes>>, End> {
+fn spoil(pieces: Vec<Bytes>, conduct: Conduct) -> Result<Option<(Vec<Bytes>, bool)>, End> {
     let mut whole = match conduct {
         Conduct::CloseAfter => return Err(End::Fault),
         Conduct::Truncate(_) | Conduct::Garbage | Conduct::WrongCorrelationId => pieces.concat(),
-        Conduct::Answer | Conduct::NeverAnswer | Conduct::Close => return Ok(Some(pieces)),
+        Conduct::Answer | Conduct::NeverAnswer | Conduct::Close => {
+            return Ok(Some((pieces, false)));
+        }
     };
     match conduct {
         Conduct::Truncate(bytes) => whole.truncate(bytes),
@@ -171,7 +175,8 @@ fn spoil(pieces: Vec<Bytes>, conduct: Conduct) -> Result<Option<Vec<Bytes>>, End
             }
         }
     }
-    Ok(Some(vec![Bytes::from(whole)]))
+    let last = matches!(conduct, Conduct::Truncate(_));
+    Ok(Some((vec![Bytes::from(whole)], last)))
 }
 
 struct Reader<'c> {
@@ -218,7 +223,7 @@ impl<'c> Reader<'c> {
 
     /// Reads once, into at least `more` bytes of room.
     async fn fill(&mut self, more: usize) -> Result<(), End> {
-        if self.buffer.capacity() == self.buffer.len() {
+        if self.buffer.capacity() - self.buffer.len() < more.min(READ_BUFFER) {
             self.buffer.reserve(more);
         }
         match self.stream.read_buf(&mut self.buffer).await? {

@@ -39,6 +39,8 @@ pub(crate) struct Transaction {
     pub(crate) state: State,
     pub(crate) started_ms: i64,
     deadline: Option<Instant>,
+    /// What the producer had when it last asked for the next epoch.
+    bumped_from: Option<Identity>,
     pub(crate) partitions: BTreeMap<String, BTreeSet<i32>>,
     groups: BTreeSet<String>,
 }
@@ -115,11 +117,16 @@ impl Transactions {
         let mut transaction = lock(&entry);
         if let Some(expected) = expected
             && transaction.epoch >= 0
-            && (expected.producer_id != transaction.producer_id
-                || expected.epoch != transaction.epoch)
         {
-            return Err(ResponseError::ProducerFenced);
+            if transaction.bumped_from == Some(expected) && transaction.state == State::Empty {
+                // The answer to the same request was lost.
+                return Ok(transaction.identity());
+            }
+            if expected != transaction.identity() {
+                return Err(ResponseError::ProducerFenced);
+            }
         }
+        transaction.bumped_from = expected;
         transaction.bump(self);
         if transaction.state == State::Ongoing {
             transaction.finish(false, effects);
@@ -161,6 +168,7 @@ impl Transactions {
             state: State::Empty,
             started_ms: -1,
             deadline: None,
+            bumped_from: None,
             partitions: BTreeMap::new(),
             groups: BTreeSet::new(),
         }));
@@ -335,6 +343,19 @@ mod tests {
         assert_eq!(
             transactions.init("tx", 1_000, Some(first), effects),
             Err(ResponseError::ProducerFenced)
+        );
+        let third = transactions.init("tx", 1_000, Some(second), effects);
+        assert_eq!(
+            third,
+            Ok(Identity {
+                epoch: second.epoch + 1,
+                ..second
+            })
+        );
+        assert_eq!(
+            transactions.init("tx", 1_000, Some(second), effects),
+            third,
+            "asked again"
         );
         lock(&entry).add_partition("t", 0);
         assert_eq!(lock(&entry).end(true, effects), Ok(()));

@@ -271,7 +271,14 @@ async fn offsets_are_listed_and_records_deleted() {
             .with_replica_id(BrokerId(-1))
             .with_topics(topics)
     };
-    for (timestamp, offset) in [(-1, 4), (-2, 0), (-3, 2), (1_001, 1), (0, 0), (5_000, -1)] {
+    for (timestamp, offset) in [
+        (-1, 4),
+        (-2, 0),
+        (-3, 2),
+        (first_timestamp() + 1, 1),
+        (0, 0),
+        (first_timestamp() + 5_000, -1),
+    ] {
         let response = client.call(9, list(timestamp)).await;
         assert_eq!(
             response.topics[0].partitions[0].offset, offset,
@@ -325,7 +332,9 @@ async fn idempotent_producers_are_deduplicated() {
     let cluster = start(Options::new().brokers(1)).await;
     let mut client = Client::connect(&cluster, 1).await;
     create_topic(&mut client, "t", 1, &[]).await;
-    let init = InitProducerIdRequest::default().with_transaction_timeout_ms(1_000);
+    let init = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(1_000);
     let given = client
         .call(
             4,
@@ -416,7 +425,14 @@ async fn aborted_transactions_are_listed_for_committed_readers_and_timeouts_fenc
     assert_eq!(sent.responses[0].partition_responses[0].error_code, 0);
     let committed = |offset| fetch_request("t", 0, offset).with_isolation_level(1);
     let open = fetch(&mut client, committed(0)).await;
-    assert_eq!((open.high_watermark, open.last_stable_offset), (1, 0));
+    assert_eq!(
+        (
+            open.error_code,
+            open.high_watermark,
+            open.last_stable_offset
+        ),
+        (0, 1, 0)
+    );
     assert!(open.records.is_none_or(|r| r.is_empty()));
     let end = EndTxnRequest::default()
         .with_transactional_id(id())
@@ -631,5 +647,21 @@ async fn a_silent_member_loses_its_place() {
     tokio::time::timeout(Duration::from_secs(30), empty)
         .await
         .expect("session ends");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn bytes_after_the_end_of_a_request_are_let_pass() {
+    let cluster = start(Options::new().brokers(1)).await;
+    let mut client = Client::connect(&cluster, 1).await;
+    // Metadata version 13 for all topics as librdkafka 2.16 sends it.
+    let mut frame = vec![0, 0, 0, 25, 0, 3, 0, 13, 0, 0, 0, 3, 0, 7];
+    frame.extend_from_slice(b"rdkafka\0");
+    frame.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0]);
+    tokio::io::AsyncWriteExt::write_all(&mut client.stream, &frame)
+        .await
+        .expect("sent");
+    let answer = client.frame().await.expect("answer");
+    assert_eq!(answer[..4], [0, 0, 0, 3]);
     cluster.shutdown().await;
 }

@@ -59,12 +59,12 @@ fn described(
         resource.resource_type,
         &resource.resource_name,
     )?;
-    let wanted = |d: &&Definition| {
-        resource
-            .configuration_keys
-            .as_ref()
-            .is_none_or(|keys| keys.iter().any(|k| **k == *d.name))
-    };
+    // An empty list means all, as a missing one does.
+    let keys = resource
+        .configuration_keys
+        .as_ref()
+        .filter(|keys| !keys.is_empty());
+    let wanted = |d: &&Definition| keys.is_none_or(|keys| keys.iter().any(|k| **k == *d.name));
     let rows = values.table.iter().filter(wanted).map(|definition| {
         let (value, source) = values.get(definition);
         let row = DescribeConfigsResourceResult::default()

@@ -121,7 +121,7 @@ impl Group {
                 for id in &silent {
                     self.remove(id);
                 }
-                self.prepare(now);
+                self.prepare(now, None);
             }
             _ if waiting_ids != self.pending.len() => self.try_complete(now),
             _ => {}
@@ -174,7 +174,11 @@ impl Group {
         if request.protocol_type.is_empty() || request.protocols.is_empty() {
             return Err(ResponseError::InconsistentGroupProtocol);
         }
-        let others = || self.members.values().filter(|m| m.id != request.member_id);
+        let itself = |m: &&Member| {
+            let returning = m.instance_id.is_some() && m.instance_id == request.instance_id;
+            m.id == request.member_id || returning
+        };
+        let others = || self.members.values().filter(|m| !itself(m));
         if others().next().is_none() {
             return Ok(());
         }
@@ -284,8 +288,7 @@ impl Group {
         }
         self.remember(member);
         if self.state != GroupState::PreparingRebalance {
-            self.prepare(now);
-            self.not_before = first.then(|| now + INITIAL_DELAY);
+            self.prepare(now, first.then(|| now + INITIAL_DELAY));
         }
         self.try_complete(now);
         Ok(Joining::Later(receiver))
@@ -318,14 +321,14 @@ impl Group {
 
     fn member_gone(&mut self, now: Instant) {
         match self.state {
-            GroupState::Stable | GroupState::CompletingRebalance => self.prepare(now),
+            GroupState::Stable | GroupState::CompletingRebalance => self.prepare(now, None),
             GroupState::PreparingRebalance => self.try_complete(now),
             GroupState::Empty => {}
         }
     }
 
     /// Begins a rebalance: everyone must join again before the slowest member's rebalance timeout.
-    fn prepare(&mut self, now: Instant) {
+    fn prepare(&mut self, now: Instant, not_before: Option<Instant>) {
         for member in self.members.values_mut() {
             member.answer_sync(Err(ResponseError::RebalanceInProgress));
         }
@@ -337,7 +340,7 @@ impl Group {
             .max()
             .unwrap_or_default();
         self.deadline = Some(now + patience);
-        self.not_before = None;
+        self.not_before = not_before;
         self.try_complete(now);
     }
 
@@ -518,5 +521,196 @@ impl Group {
             protocol: self.protocol.clone(),
             assignment: member.assignment.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::memory::Budget;
+
+    fn group() -> Group {
+        Group::new("g", Budget::new(1 << 20))
+    }
+
+    fn request(member_id: &str, instance_id: Option<&str>, protocols: &[&str]) -> JoinRequest {
+        JoinRequest {
+            member_id: member_id.to_owned(),
+            instance_id: instance_id.map(str::to_owned),
+            client_id: "c".to_owned(),
+            client_host: "/127.0.0.1".to_owned(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 5_000,
+            protocol_type: "consumer".to_owned(),
+            protocols: protocols
+                .iter()
+                .map(|p| ((*p).to_owned(), Bytes::from_static(b"m")))
+                .collect(),
+            id_required_first: false,
+            can_skip_assignment: true,
+        }
+    }
+
+    fn later(joining: Joining) -> oneshot::Receiver<JoinAnswer> {
+        match joining {
+            Joining::Later(receiver) => receiver,
+            Joining::Now(answer) => panic!("answered at once: {answer:?}"),
+        }
+    }
+
+    fn now(joining: Joining) -> JoinAnswer {
+        match joining {
+            Joining::Now(answer) => answer,
+            Joining::Later(_) => panic!("not answered at once"),
+        }
+    }
+
+    /// Syncs as `member_id`; the leader gives everyone the bytes of their own id.
+    fn sync(group: &mut Group, answer: &JoinAnswer, at: Instant) -> Syncing {
+        let assign = answer
+            .members
+            .iter()
+            .map(|(id, ..)| (id.clone(), Bytes::from(id.clone())));
+        let who = Speaker {
+            member_id: &answer.member_id,
+            instance_id: None,
+            generation: answer.generation,
+        };
+        let request = SyncRequest {
+            who,
+            protocol_type: None,
+            protocol: None,
+            assignments: assign.collect(),
+        };
+        group.sync(request, at)
+    }
+
+    #[test]
+    fn two_members_agree_on_a_protocol_and_get_their_assignments() {
+        let (mut group, start) = (group(), Instant::now());
+        let mut first = later(group.join(request("", None, &["a", "b"]), start));
+        let mut second = later(group.join(request("", None, &["b"]), start));
+        assert!(first.try_recv().is_err(), "waits for others");
+        group.tick(start + INITIAL_DELAY);
+        let (first, second) = (
+            first.try_recv().expect("joined"),
+            second.try_recv().expect("joined"),
+        );
+        assert_eq!(
+            (first.generation, first.protocol.as_deref()),
+            (1, Some("b"))
+        );
+        let (leader, follower) = if first.members.is_empty() {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        let Syncing::Later(mut waiting) = sync(&mut group, &follower, start) else {
+            panic!("waits for the leader")
+        };
+        let Syncing::Later(mut own) = sync(&mut group, &leader, start) else {
+            panic!("answered through the channel")
+        };
+        assert_eq!(
+            waiting.try_recv().expect("sent").expect("fine").assignment,
+            follower.member_id
+        );
+        assert_eq!(
+            own.try_recv().expect("sent").expect("fine").assignment,
+            leader.member_id
+        );
+        assert_eq!(group.state, GroupState::Stable);
+        let stranger = now(group.join(request("", None, &["other"]), start));
+        assert_eq!(
+            stranger.error,
+            Some(ResponseError::InconsistentGroupProtocol)
+        );
+        group.leave(&follower.member_id, None, start).expect("left");
+        let who = Speaker {
+            member_id: &leader.member_id,
+            instance_id: None,
+            generation: 1,
+        };
+        assert_eq!(
+            group.heartbeat(who, start),
+            Err(ResponseError::RebalanceInProgress)
+        );
+    }
+
+    #[test]
+    fn members_that_do_not_come_back_are_left_behind() {
+        let (mut group, start) = (group(), Instant::now());
+        let mut first = later(group.join(request("", None, &["a"]), start));
+        group.tick(start + INITIAL_DELAY);
+        let first = first.try_recv().expect("joined");
+        sync(&mut group, &first, start);
+        let mut second = later(group.join(request("", None, &["a"]), start));
+        group.tick(start + Duration::from_secs(4));
+        assert!(second.try_recv().is_err(), "the first may still come back");
+        group.tick(start + Duration::from_secs(6));
+        let second = second.try_recv().expect("joined");
+        assert_eq!((second.members.len(), second.generation), (1, 2));
+        group.tick(start + Duration::from_secs(60));
+        group.tick(start + Duration::from_secs(120));
+        assert_eq!(group.state, GroupState::Empty);
+    }
+
+    #[test]
+    fn a_static_member_comes_back_without_a_rebalance_and_fences_its_old_self() {
+        let (mut group, start) = (group(), Instant::now());
+        let mut joined = later(group.join(request("", Some("i"), &["a"]), start));
+        group.tick(start + INITIAL_DELAY);
+        let old = joined.try_recv().expect("joined");
+        sync(&mut group, &old, start);
+        let back = now(group.join(request("", Some("i"), &["a"]), start));
+        assert_eq!(
+            (back.error, back.generation, back.skip_assignment),
+            (None, 1, true)
+        );
+        assert_ne!(back.member_id, old.member_id);
+        let Syncing::Now(Ok(answer)) = sync(&mut group, &back, start) else {
+            panic!("still assigned")
+        };
+        assert_eq!(answer.assignment, old.member_id);
+        let who = Speaker {
+            member_id: &old.member_id,
+            instance_id: Some("i"),
+            generation: 1,
+        };
+        assert_eq!(
+            group.heartbeat(who, start),
+            Err(ResponseError::FencedInstanceId)
+        );
+        let changed = later(group.join(request("", Some("i"), &["b"]), start));
+        drop(changed);
+        assert_eq!(
+            group.leave("", Some("nobody"), start),
+            Err(ResponseError::UnknownMemberId)
+        );
+        group.leave("", Some("i"), start).expect("left");
+        assert_eq!(group.state, GroupState::Empty);
+    }
+
+    #[test]
+    fn a_member_told_its_id_is_waited_for_until_its_time_is_up() {
+        let (mut group, start) = (group(), Instant::now());
+        let told = now(group.join(
+            JoinRequest {
+                id_required_first: true,
+                ..request("", None, &["a"])
+            },
+            start,
+        ));
+        assert_eq!(told.error, Some(ResponseError::MemberIdRequired));
+        let mut other = later(group.join(request("", None, &["a"]), start));
+        group.tick(start + Duration::from_secs(1));
+        assert!(other.try_recv().is_err());
+        let mut joined = later(group.join(request(&told.member_id, None, &["a"]), start));
+        group.tick(start + Duration::from_secs(1));
+        assert!(other.try_recv().is_ok() && joined.try_recv().is_ok());
+        let unknown = now(group.join(request("nobody", None, &["a"]), start));
+        assert_eq!(unknown.error, Some(ResponseError::UnknownMemberId));
     }
 }

@@ -11,20 +11,20 @@ use kafka_protocol::records::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     next: i32,
 }
 
 impl Client {
-    pub async fn connect(cluster: &DevCluster, node: i32) -> Client {
+    pub(crate) async fn connect(cluster: &DevCluster, node: i32) -> Client {
         let stream = TcpStream::connect(cluster.addresses()[node as usize - 1])
             .await
             .expect("connects");
         Client { stream, next: 0 }
     }
 
-    pub async fn call<R: Request>(&mut self, version: i16, request: R) -> R::Response {
+    pub(crate) async fn call<R: Request>(&mut self, version: i16, request: R) -> R::Response {
         self.send(version, &request).await;
         let id = self.next;
         let mut frame = self.frame().await.expect("an answer");
@@ -41,7 +41,7 @@ impl Client {
         response
     }
 
-    pub async fn send<R: Request>(&mut self, version: i16, request: &R) {
+    pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.next += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -60,31 +60,31 @@ impl Client {
     }
 
     /// The next frame without its length; None at the end of the stream.
-    pub async fn frame(&mut self) -> Option<Bytes> {
+    pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let length = self.stream.read_i32().await.ok()?;
         let mut frame = vec![0; length as usize];
         self.stream.read_exact(&mut frame).await.ok()?;
         Some(Bytes::from(frame))
     }
 
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0; 1]).await, Ok(0) | Err(_))
     }
 }
 
-pub async fn start(options: Options) -> DevCluster {
+pub(crate) async fn start(options: Options) -> DevCluster {
     DevCluster::start(options).await.expect("starts")
 }
 
-pub fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-pub fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
-pub async fn create_topic(
+pub(crate) async fn create_topic(
     client: &mut Client,
     name: &str,
     partitions: i32,
@@ -108,22 +108,29 @@ pub async fn create_topic(
 }
 
 #[derive(Clone, Copy)]
-pub struct Producer {
-    pub id: i64,
-    pub epoch: i16,
-    pub sequence: i32,
-    pub transactional: bool,
+pub(crate) struct Producer {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) sequence: i32,
+    pub(crate) transactional: bool,
 }
 
-pub const PLAIN: Producer = Producer {
+pub(crate) const PLAIN: Producer = Producer {
     id: -1,
     epoch: -1,
     sequence: -1,
     transactional: false,
 };
 
-/// One batch of records (key, value) with timestamps 1000, 1001, ...
-pub fn batch(producer: Producer, records: &[(&str, &str)]) -> Bytes {
+/// Timestamp of the first record of every batch: now, as older records would not be retained.
+pub(crate) fn first_timestamp() -> i64 {
+    static FIRST: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    *FIRST.get_or_init(|| now().expect("after 1970").as_millis() as i64)
+}
+
+/// One batch of records (key, value) with timestamps one millisecond apart.
+pub(crate) fn batch(producer: Producer, records: &[(&str, &str)]) -> Bytes {
     let records: Vec<Record> = records
         .iter()
         .enumerate()
@@ -136,12 +143,9 @@ pub fn batch(producer: Producer, records: &[(&str, &str)]) -> Bytes {
             producer_epoch: producer.epoch,
             timestamp_type: TimestampType::Creation,
             offset: i as i64,
-            sequence: if producer.sequence < 0 {
-                -1
-            } else {
-                producer.sequence + i as i32
-            },
-            timestamp: 1_000 + i as i64,
+            // The encoder begins a new batch where sequences and offsets do not run side by side.
+            sequence: producer.sequence + i as i32,
+            timestamp: first_timestamp() + i as i64,
             key: Some(Bytes::copy_from_slice(key.as_bytes())),
             value: Some(Bytes::copy_from_slice(value.as_bytes())),
             headers: Default::default(),
@@ -156,7 +160,7 @@ pub fn batch(producer: Producer, records: &[(&str, &str)]) -> Bytes {
     out.freeze()
 }
 
-pub fn produce_request(
+pub(crate) fn produce_request(
     name: &str,
     partition: i32,
     transactional_id: Option<&str>,
@@ -178,7 +182,7 @@ pub fn produce_request(
         .with_topic_data(topics)
 }
 
-pub async fn produce(
+pub(crate) async fn produce(
     client: &mut Client,
     name: &str,
     partition: i32,
@@ -190,7 +194,7 @@ pub async fn produce(
     response.responses[0].partition_responses.remove(0)
 }
 
-pub fn fetch_request(name: &str, partition: i32, offset: i64) -> FetchRequest {
+pub(crate) fn fetch_request(name: &str, partition: i32, offset: i64) -> FetchRequest {
     use fetch_request::{FetchPartition, FetchTopic};
     let partition = FetchPartition::default()
         .with_partition(partition)
@@ -211,13 +215,16 @@ pub fn fetch_request(name: &str, partition: i32, offset: i64) -> FetchRequest {
         .with_topics(topics)
 }
 
-pub async fn fetch(client: &mut Client, request: FetchRequest) -> fetch_response::PartitionData {
+pub(crate) async fn fetch(
+    client: &mut Client,
+    request: FetchRequest,
+) -> fetch_response::PartitionData {
     let mut response = client.call(12, request).await;
     response.responses[0].partitions.remove(0)
 }
 
 /// (base offset, count) of each batch.
-pub fn batches(records: &Bytes) -> Vec<(i64, i32)> {
+pub(crate) fn batches(records: &Bytes) -> Vec<(i64, i32)> {
     let mut found = Vec::new();
     let mut rest = records.clone();
     while rest.len() >= 61 {
