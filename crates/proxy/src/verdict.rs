@@ -64,9 +64,10 @@ pub(crate) fn is_broker_bound(api: ApiKey) -> bool {
     )
 }
 
-/// Whether a request may share an upstream connection with other clients: the broker answers it at once and no state
-/// hangs on the connection (network specification 10).
-pub(crate) fn may_share(api: ApiKey) -> bool {
+/// Whether the broker answers without waiting for anything but replicas, and no state hangs on the connection: such a
+/// request may share an upstream connection with other clients (network specification 10), and does not keep those
+/// behind it waiting until the session has ended.
+pub(crate) fn is_answered_at_once(api: ApiKey) -> bool {
     matches!(
         api,
         ApiKey::PRODUCE

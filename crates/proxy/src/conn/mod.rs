@@ -144,10 +144,8 @@ pub(crate) struct Connection {
     /// No new request is begun; those in flight are finished.
     stopping: Cell<bool>,
     stop: Notify,
-    /// The session of the private leg is due for renewal.
-    renew: Notify,
-    /// `reauthenticate_at` has changed.
-    rescheduled: Notify,
+    /// The broker may take its time over a request that went to the private leg.
+    held: Cell<bool>,
 }
 
 /// Serves one connection until it ends.
@@ -191,8 +189,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         writing: Cell::new(false),
         stopping: Cell::new(false),
         stop: Notify::new(),
-        renew: Notify::new(),
-        rescheduled: Notify::new(),
+        held: Cell::new(false),
     };
     tracing::debug!(target: NETWORK, %peer, ?target, listener = connection.listener.name, "connected");
     let outcome = connection.run().await;
@@ -233,15 +230,9 @@ impl Connection {
                 self.stop_soon();
             }
             let idle_at = self.active.get() + limits.connections_max_idle;
-            let renew_at = self.reauthenticate_at.get();
-            let wake = renew_at.map_or(idle_at, |at| at.min(idle_at));
             tokio::select! {
-                () = sleep_until(wake) => {
+                () = sleep_until(idle_at) => {
                     let now = Instant::now();
-                    if renew_at.is_some_and(|at| at <= now) {
-                        self.reauthenticate_at.set(None);
-                        self.renew.notify_one();
-                    }
                     if now >= self.active.get() + limits.connections_max_idle {
                         if self.writing.get() {
                             return End::Stalled;
@@ -254,7 +245,6 @@ impl Connection {
                 }
                 _ = drain.changed() => {}
                 _ = changes.changed() => self.reconsider(),
-                () = self.rescheduled.notified() => {}
             }
         }
     }
@@ -295,7 +285,6 @@ impl Connection {
         }
         let leg = Rc::new(opened.leg);
         *self.leg.borrow_mut() = Some(leg.clone());
-        self.rescheduled.notify_one();
         Ok(leg)
     }
 }

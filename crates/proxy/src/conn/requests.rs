@@ -84,7 +84,7 @@ impl Connection {
                     self.touch();
                 }
                 () = self.stop.notified() => {}
-                () = self.renew.notified(), if position.body_left == 0 => self.renew_session().await?,
+                () = self.session_due(), if position.body_left == 0 => self.renew_session().await?,
             }
         }
     }
@@ -249,7 +249,15 @@ impl Connection {
                 api: head.api.name(),
             });
         }
+        if self.session_needs_care() {
+            if !self.send(out, window).await {
+                return Ok(Taken::More);
+            }
+            self.care_for_session().await?;
+            return Ok(Taken::Some); // the shutdown may have begun meanwhile
+        }
         if peeked.expects_answer {
+            self.held.set(!verdict::is_answered_at_once(head.api));
             self.in_flight.push(Pending {
                 api: head.api,
                 version: head.version,
@@ -283,7 +291,7 @@ impl Connection {
             self.private_for_good.set(true);
             return Ok(None);
         }
-        if !verdict::may_share(head.api) {
+        if !verdict::is_answered_at_once(head.api) {
             return Ok(None);
         }
         // Only whole, well-formed frames go where others could suffer from them.
