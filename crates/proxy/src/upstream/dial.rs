@@ -133,6 +133,14 @@ impl Dialer {
         }
     }
 
+    /// Renews the session of a leg on which nothing is awaited. Returns when to do it again.
+    pub(crate) async fn log_in_again(&self, leg: &Leg) -> Result<Option<Instant>, LoginError> {
+        match self.auth.sasl() {
+            Some(login) => sasl::login(&leg.socket, login, &self.client_id).await,
+            None => Ok(None),
+        }
+    }
+
     async fn open(&self, host: &str, port: u16) -> Result<Leg, DialError> {
         let stream = self.connect(host, port).await?;
         let socket = match self.auth.tls() {

@@ -1,7 +1,7 @@
 //! Shared upstream connections (pool `ROUND_ROBIN`, network specification 10).
 //!
 //! A worker keeps up to `GATEWAY_UPSTREAM_NUM_CONNECTION` legs per broker. Only whole, validated, short requests travel
-//! on them, with correlation ids of the leg's own; see [`crate::verdict::may_share`] for which those are.
+//! on them, with correlation ids of the leg's own; see [`crate::verdict::is_answered_at_once`] for which those are.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use telemetry::targets::UPSTREAM;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep};
 use wire::api::{ApiKey, Direction};
 use wire::plan::{Interest, Plans};
 use wire::schema::Entity;
@@ -138,6 +139,7 @@ impl Pools {
         }
         tokio::task::spawn_local(drive(
             opened.leg,
+            view.clone(),
             requests,
             self.idle_timeout,
             self.budget.clone(),
@@ -183,80 +185,151 @@ struct Awaited {
     reply: oneshot::Sender<SharedAnswer>,
 }
 
-/// Runs one shared leg until it is lost, idle, or due for re-authentication (then it ends between two requests and the
-/// next request opens a fresh one).
+/// Runs one shared leg until it is lost or idle. When its session is due for renewal, the next request waits until
+/// nothing is awaited any more and the gateway has logged in again.
 async fn drive(
-    leg: Leg,
+    mut leg: Leg,
+    view: Arc<ClusterView>,
     mut requests: mpsc::Receiver<SharedRequest>,
     idle_timeout: std::time::Duration,
     budget: Budget,
 ) {
-    let awaited = RefCell::new(VecDeque::new());
-    let room = tokio::sync::Notify::new();
-    let arrived = tokio::sync::Notify::new();
-    let write = async {
-        let mut leg_id = 0_i32;
+    let line = Line::default();
+    let mut next = None;
+    loop {
+        let pause = tokio::select! {
+            pause = line.write(&leg, &mut requests, next.take(), idle_timeout) => pause,
+            () = line.read(&leg.socket, &budget) => return,
+        };
+        match pause {
+            Pause::Ended => return,
+            Pause::Renew(request) => match view.dialer.log_in_again(&leg).await {
+                Ok(reauthenticate_at) => {
+                    leg.reauthenticate_at = reauthenticate_at;
+                    next = Some(request);
+                }
+                Err(error) => {
+                    tracing::warn!(target: UPSTREAM, %error, "re-authentication of a shared connection failed");
+                    return;
+                }
+            },
+        }
+    }
+    // Everybody who waits sees the channel close: the connections pinned to this leg end.
+}
+
+/// What the two halves of a shared leg share.
+#[derive(Default)]
+struct Line {
+    awaited: RefCell<VecDeque<Awaited>>,
+    next_id: Cell<i32>,
+    room: Notify,
+    arrived: Notify,
+}
+
+/// Why the writing half stopped.
+enum Pause {
+    /// The leg is lost or idle.
+    Ended,
+    /// The session has to be renewed before this request; nothing is awaited.
+    Renew(SharedRequest),
+}
+
+impl Line {
+    async fn write(
+        &self,
+        leg: &Leg,
+        requests: &mut mpsc::Receiver<SharedRequest>,
+        mut held: Option<SharedRequest>,
+        idle_timeout: std::time::Duration,
+    ) -> Pause {
         loop {
-            let idle = Instant::now() + idle_timeout;
-            let until = leg.reauthenticate_at.map_or(idle, |at| at.min(idle));
-            let request = tokio::select! {
-                biased;
-                request = requests.recv() => request,
-                () = sleep_until(until), if awaited.borrow().is_empty() => None,
+            let request = match held.take() {
+                Some(request) => Some(request),
+                None => tokio::select! {
+                    biased;
+                    request = requests.recv() => request,
+                    () = self.idle(idle_timeout) => None,
+                },
             };
-            let Some(request) = request else { return };
-            while awaited.borrow().len() >= ON_THE_WAY {
-                room.notified().await;
+            let Some(request) = request else {
+                return Pause::Ended;
+            };
+            if leg.reauthenticate_at.is_some_and(|at| at <= Instant::now()) {
+                self.room_for(1).await;
+                return Pause::Renew(request);
             }
-            let mut frame = BytesMut::from(&request.frame[..]);
-            let Some(correlation) = frame.get_mut(PREFIX + 4..PREFIX + 8) else {
-                continue;
-            };
-            let mut client_id = [0; 4];
-            client_id.copy_from_slice(correlation);
-            correlation.copy_from_slice(&leg_id.to_be_bytes());
-            awaited.borrow_mut().push_back(Awaited {
-                api: request.api,
-                version: request.version,
-                leg_id,
-                client_id,
-                reply: request.reply,
-            });
-            arrived.notify_one();
-            leg_id = leg_id.wrapping_add(1) & i32::MAX;
-            if leg.socket.write_all(&frame).await.is_err() {
+            self.room_for(ON_THE_WAY).await;
+            if !self.send(&leg.socket, request).await {
+                return Pause::Ended;
+            }
+        }
+    }
+
+    async fn idle(&self, timeout: std::time::Duration) {
+        loop {
+            sleep(timeout).await;
+            if self.awaited.borrow().is_empty() {
                 return;
             }
         }
-    };
-    let read = async {
+    }
+
+    /// Waits until fewer than `limit` answers are awaited.
+    async fn room_for(&self, limit: usize) {
+        while self.awaited.borrow().len() >= limit {
+            self.room.notified().await;
+        }
+    }
+
+    /// Writes a request under an id of the leg's own. `false`: the leg is lost.
+    async fn send(&self, socket: &Socket, request: SharedRequest) -> bool {
+        let leg_id = self.next_id.get();
+        self.next_id.set(leg_id.wrapping_add(1) & i32::MAX);
+        let mut frame = BytesMut::from(&request.frame[..]);
+        let Some(correlation) = frame.get_mut(PREFIX + 4..PREFIX + 8) else {
+            return true;
+        };
+        let mut client_id = [0; 4];
+        client_id.copy_from_slice(correlation);
+        correlation.copy_from_slice(&leg_id.to_be_bytes());
+        self.awaited.borrow_mut().push_back(Awaited {
+            api: request.api,
+            version: request.version,
+            leg_id,
+            client_id,
+            reply: request.reply,
+        });
+        self.arrived.notify_one();
+        socket.write_all(&frame).await.is_ok()
+    }
+
+    /// Gives out answers until the leg is lost.
+    async fn read(&self, socket: &Socket, budget: &Budget) {
         loop {
-            while awaited.borrow().is_empty() {
+            while self.awaited.borrow().is_empty() {
+                // A read, because readiness alone is also shown for what has been read already.
+                let mut unasked = [0; 1];
                 tokio::select! {
                     biased;
-                    () = arrived.notified() => {}
-                    _ = leg.socket.ready() => if awaited.borrow().is_empty() { return },
+                    () = self.arrived.notified() => {}
+                    _ = socket.read(&mut unasked) => return,
                 }
             }
-            let Some((frame, permit)) = read_answer(&leg.socket, &budget).await else {
+            let Some((frame, permit)) = read_answer(socket, budget).await else {
                 return;
             };
-            let Some(head) = awaited.borrow_mut().pop_front() else {
+            let Some(head) = self.awaited.borrow_mut().pop_front() else {
                 return;
             };
-            room.notify_one();
+            self.room.notify_one();
             let Some(answer) = head.finish(frame, permit) else {
                 return;
             };
             let Awaited { reply, .. } = answer.0;
             let _ = reply.send(answer.1); // the client may have gone
         }
-    };
-    tokio::select! {
-        () = write => {}
-        () = read => {}
     }
-    // Everybody who waits sees the channel close: the connections pinned to this leg end.
 }
 
 impl Awaited {
