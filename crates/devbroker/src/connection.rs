@@ -73,7 +73,7 @@ enum End {
     Time(#[from] tokio::time::error::Elapsed),
     #[error("fault")]
     Fault,
-    #[error("shutting down")]
+    #[error("the client hung up")]
     Closed,
 }
 
