@@ -1,6 +1,6 @@
 //! The refresher: asks the cluster who is there and what they can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +121,7 @@ async fn first_round(view: &ClusterView) -> Result<(i32, i32), RefreshError> {
     let (Some(low), Some(high)) = (ids.iter().min().copied(), ids.iter().max().copied()) else {
         return Err(RefreshError::Nobody);
     };
-    publish(view, metadata, true).await?;
+    publish(view, metadata, true, &ids).await?;
     Ok((low, high))
 }
 
@@ -176,13 +176,13 @@ async fn round(
     if let Some(contact) = held.as_mut().filter(|c| !c.connection.is_stale()) {
         // The broker behind it may just have gone: then another one is asked.
         if let Ok(metadata) = ask_brokers(contact).await {
-            return publish(view, metadata, probe_all).await;
+            return publish(view, metadata, probe_all, &[]).await;
         }
     }
     *held = None;
     let contact = held.insert(contact(view).await?);
     let metadata = ask_brokers(contact).await?;
-    publish(view, metadata, probe_all).await
+    publish(view, metadata, probe_all, &[]).await
 }
 
 async fn ask_brokers(contact: &mut Contact) -> Result<MetadataResponse, CallError> {
@@ -261,11 +261,13 @@ async fn ask_versions(connection: &mut OwnConnection) -> Result<BrokerVersions, 
     Err(RefreshError::Lacks("ApiVersions"))
 }
 
-/// Makes the next snapshot out of an answer. Brokers whose abilities are unknown or old are asked first.
+/// Makes the next snapshot out of an answer; `replicas` may name brokers that it does not list. Brokers whose abilities
+/// are unknown or old are asked first.
 async fn publish(
     view: &ClusterView,
     metadata: MetadataResponse,
     probe_all: bool,
+    replicas: &[i32],
 ) -> Result<(), RefreshError> {
     if metadata.brokers.is_empty() {
         return Err(RefreshError::Nobody);
@@ -301,8 +303,16 @@ async fn publish(
             .collect();
         tracing::info!(target: UPSTREAM, cluster_id = metadata.cluster_id.as_ref().map(ToString::to_string), brokers = list.join(" "), "brokers of the backing cluster");
     }
+    let absent: BTreeSet<i32> = replicas
+        .iter()
+        .chain(&before.absent)
+        .chain(before.brokers.keys())
+        .copied()
+        .filter(|id| !brokers.contains_key(id))
+        .collect();
     view.snapshot.store(Arc::new(Snapshot {
         brokers,
+        absent,
         offered: Arc::new(offered),
     }));
     if changed {

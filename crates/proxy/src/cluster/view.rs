@@ -1,6 +1,6 @@
 //! The brokers of one cluster, and how a connection gets to one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -89,7 +89,16 @@ impl Broker {
 pub(crate) struct Snapshot {
     /// Live brokers by id.
     pub(crate) brokers: BTreeMap<i32, Arc<Broker>>,
+    /// Ids of brokers that were seen, or hold replicas, and are not listed now: they may come back.
+    pub(crate) absent: BTreeSet<i32>,
     pub(crate) offered: Arc<Offered>,
+}
+
+impl Snapshot {
+    /// Whether the cluster has, or had, a broker with this id.
+    pub(crate) fn knows(&self, id: i32) -> bool {
+        self.brokers.contains_key(&id) || self.absent.contains(&id)
+    }
 }
 
 /// The view, its refresher, and the way to the brokers.
@@ -129,6 +138,7 @@ impl ClusterView {
         ClusterView {
             snapshot: ArcSwap::from_pointee(Snapshot {
                 brokers: BTreeMap::new(),
+                absent: BTreeSet::new(),
                 offered: Arc::new(Offered::intersection(std::iter::empty())),
             }),
             dialer,

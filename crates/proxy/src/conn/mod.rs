@@ -164,11 +164,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             return;
         }
     };
-    // A port without a live broker leads anywhere.
+    // A port that never had a broker leads anywhere.
     let target = match node {
-        Some(id) if worker.shared.view.snapshot.load().brokers.contains_key(&id) => {
-            Target::Broker(id)
-        }
+        Some(id) if worker.shared.view.snapshot.load().knows(id) => Target::Broker(id),
         _ => Target::Bootstrap,
     };
     let place = worker.shared.places.enter(target);
