@@ -1,6 +1,7 @@
 //! What has to be seen at the beginning of a request body before it can go on.
 
-use wire::api::ApiKey;
+use wire::api::{ApiKey, Direction};
+use wire::walk::WalkError;
 
 /// The few facts that decide how a request travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,15 @@ fn transactional_id(body: &[u8], compact: bool) -> Option<(bool, &[u8])> {
     None
 }
 
+/// Walks a whole request body. Bytes behind the last field are let pass, as brokers let them: librdkafka 2.16 sends a few in
+/// Metadata v13.
+pub(crate) fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), WalkError> {
+    match wire::walk::validate(api, version, Direction::Request, body) {
+        Err(WalkError::TrailingBytes { .. }) => Ok(()),
+        other => other,
+    }
+}
+
 /// Recognises what is commonly sent to a Kafka port by mistake; a hint for the log.
 pub(crate) fn foreign_protocol(bytes: &[u8]) -> Option<&'static str> {
     const HTTP: [&[u8]; 7] = [
@@ -136,6 +146,13 @@ mod tests {
                 .unwrap()
                 .is_follower
         );
+    }
+
+    #[test]
+    fn bytes_behind_a_request_do_no_harm() {
+        let all_topics = [0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(check(ApiKey::METADATA, 13, &all_topics), Ok(()));
+        assert!(check(ApiKey::METADATA, 13, &[5, 0]).is_err());
     }
 
     #[test]

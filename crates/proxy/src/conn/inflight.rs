@@ -92,14 +92,17 @@ impl InFlight {
 
     /// Waits until one more request may be accepted.
     pub(crate) async fn room(&self) {
-        while self.is_full() {
-            self.departed.notified().await;
-        }
+        self.fewer_than(self.limit).await;
     }
 
     /// Waits until nothing is owed any more.
     pub(crate) async fn settled(&self) {
-        while self.outstanding.get() > 0 {
+        self.fewer_than(1).await;
+    }
+
+    /// Waits until fewer than `limit` answers are owed.
+    pub(crate) async fn fewer_than(&self, limit: usize) {
+        while self.outstanding.get() >= limit {
             self.departed.notified().await;
         }
     }

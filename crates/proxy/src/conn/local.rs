@@ -1,10 +1,11 @@
 //! Answers that the gateway gives itself.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use wire::api::{ApiKey, Direction};
+use wire::api::ApiKey;
 use wire::walk::WalkError;
 
 use crate::cluster::Offered;
+use crate::peek;
 
 pub(super) const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
 pub(super) const ILLEGAL_SASL_STATE: i16 = 34;
@@ -23,7 +24,7 @@ pub(super) fn api_versions(
     if !api.spec().is_some_and(|spec| spec.has_version(version)) {
         return Ok(frame(api, 0, correlation_id, &unsupported_api_versions()));
     }
-    wire::walk::validate(api, version, Direction::Request, body)?;
+    peek::check(api, version, body)?;
     if version >= 3 && !names_its_software(body) {
         let body = wire::build::error_response(api, version, INVALID_REQUEST).unwrap_or_default();
         return Ok(frame(api, version, correlation_id, &body));

@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use wire::walk::WalkError;
 
-use crate::cluster::{Offered, Target};
+use crate::cluster::{Offered, Opened, Target};
 use crate::gateway::ListenerState;
 use crate::socket::Socket;
 use crate::upstream::pool::Pin;
@@ -126,12 +126,16 @@ pub(crate) struct Connection {
     node: Option<i32>,
     client: Socket,
     leg: RefCell<Option<Rc<Leg>>>,
+    /// The private leg was opened; the response half watches it even if no answer is owed (`acks=0`).
+    opened: Notify,
     /// When the session of the private leg has to be renewed.
     reauthenticate_at: Cell<Option<Instant>>,
     /// The private leg leads to another broker than the client meant.
     substitute: Cell<bool>,
     /// This client does not share any more (pool `ROUND_ROBIN`).
     private_for_good: Cell<bool>,
+    /// The broker throttles this client: it stops sharing before its next request.
+    throttled: Cell<bool>,
     /// The shared leg of this client.
     pin: Pin,
     /// What the client was last told that it may use.
@@ -139,8 +143,8 @@ pub(crate) struct Connection {
     in_flight: InFlight,
     /// Last time that bytes came from the client or went to it.
     active: Cell<Instant>,
-    /// Bytes for the client are waiting in a write.
-    writing: Cell<bool>,
+    /// Bytes for the client are waiting in a write; when it last took some.
+    writing: Cell<Option<Instant>>,
     /// No new request is begun; those in flight are finished.
     stopping: Cell<bool>,
     stop: Notify,
@@ -178,13 +182,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         node,
         client,
         leg: RefCell::new(None),
+        opened: Notify::new(),
         reauthenticate_at: Cell::new(None),
         substitute: Cell::new(false),
         private_for_good: Cell::new(false),
+        throttled: Cell::new(false),
         pin: Pin::new(),
         told: RefCell::new(None),
         active: Cell::new(Instant::now()),
-        writing: Cell::new(false),
+        writing: Cell::new(None),
         stopping: Cell::new(false),
         stop: Notify::new(),
         held: Cell::new(false),
@@ -219,7 +225,15 @@ impl Connection {
 
     /// Watches the clock, the cluster and the shutdown.
     async fn oversee(&self) -> End {
-        let limits = &self.worker.shared.limits;
+        let max_idle = self.worker.shared.limits.connections_max_idle;
+        // What is in memory for a client that does not take it is missed by others.
+        let max_stall = self
+            .worker
+            .shared
+            .view
+            .settings
+            .request_timeout
+            .min(max_idle);
         let mut drain = self.worker.shared.drain.subscribe();
         let mut changes = self.worker.shared.view.changes.subscribe();
         self.reconsider(); // what changed since the connection was accepted
@@ -227,14 +241,16 @@ impl Connection {
             if drain.borrow_and_update().concerns(self.target) {
                 self.stop_soon();
             }
-            let idle_at = self.active.get() + limits.connections_max_idle;
+            let now = Instant::now();
+            // A write may begin at any time.
+            let look_at = (self.active.get() + max_idle).min(now + max_stall);
             tokio::select! {
-                () = sleep_until(idle_at) => {
+                () = sleep_until(look_at) => {
                     let now = Instant::now();
-                    if now >= self.active.get() + limits.connections_max_idle {
-                        if self.writing.get() {
-                            return End::Stalled;
-                        }
+                    if self.writing.get().is_some_and(|since| now >= since + max_stall) {
+                        return End::Stalled;
+                    }
+                    if now >= self.active.get() + max_idle {
                         if self.in_flight.outstanding() == 0 {
                             return End::Idle;
                         }
@@ -275,6 +291,11 @@ impl Connection {
             return Ok(leg.clone());
         }
         let opened = self.worker.shared.view.open(self.target).await?;
+        Ok(self.adopt(opened))
+    }
+
+    /// Makes a fresh leg the private one.
+    fn adopt(&self, opened: Opened) -> Rc<Leg> {
         self.substitute.set(opened.substitute);
         self.reauthenticate_at.set(opened.leg.reauthenticate_at);
         if opened.substitute {
@@ -283,6 +304,7 @@ impl Connection {
         }
         let leg = Rc::new(opened.leg);
         *self.leg.borrow_mut() = Some(leg.clone());
-        Ok(leg)
+        self.opened.notify_one();
+        leg
     }
 }

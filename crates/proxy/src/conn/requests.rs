@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
-use wire::api::{ApiKey, Direction};
+use wire::api::ApiKey;
 use wire::header::{HeaderError, RequestHeader};
 
 use super::{Connection, End, Failure, Pending, Source, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
+use crate::upstream::pool::Sent;
 use crate::verdict::{self, Treatment, Verdict};
 
 /// Length prefix of a frame, bytes.
@@ -20,6 +21,9 @@ const MIN_REQUEST: usize = 10;
 
 /// Header and what has to be seen of the body lie within this: client id and transactional id have 16-bit lengths.
 const MAX_HEAD: usize = 160 * 1024;
+
+/// Requests in flight over a shared leg per client connection.
+const SHARED_IN_FLIGHT: usize = 16;
 
 /// How long answers are waited for after the broker stopped taking requests.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -238,7 +242,7 @@ impl Connection {
         if self.worker.pools.is_some()
             && !self.private_for_good.get()
             && let Some(taken) = self
-                .try_share(window, position, head, treatment, &peeked)
+                .try_share(window, out, position, head, treatment, &peeked)
                 .await?
         {
             return Ok(taken);
@@ -276,6 +280,7 @@ impl Connection {
     async fn try_share(
         &self,
         window: &mut Window,
+        out: &mut Outbox,
         position: &mut Position,
         head: &Head,
         treatment: Treatment,
@@ -284,7 +289,14 @@ impl Connection {
         let Some(pools) = &self.worker.pools else {
             return Ok(None);
         };
-        let leaves = peeked.is_transactional || !peeked.expects_answer || head.frame_len > WINDOW;
+        // The answers waited for below may be those to requests for the private leg.
+        if !self.send(out, window).await {
+            return Ok(Some(Taken::More));
+        }
+        let leaves = peeked.is_transactional
+            || !peeked.expects_answer
+            || head.frame_len > WINDOW
+            || self.throttled.get();
         if leaves {
             // Requests of one client keep their order: what is on its way over the shared leg arrives first.
             self.in_flight.settled().await;
@@ -298,10 +310,11 @@ impl Connection {
         let Some(body) = whole_body(window, head)? else {
             return Ok(Some(Taken::More));
         };
-        wire::walk::validate(head.api, head.version, Direction::Request, body)
-            .map_err(|error| head.malformed(error))?;
+        peek::check(head.api, head.version, body).map_err(|error| head.malformed(error))?;
+        // Answers of a shared leg are in memory as a whole until the client takes them.
+        self.in_flight.fewer_than(SHARED_IN_FLIGHT).await;
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
-        let answer = pools
+        let sent = pools
             .send(
                 &self.worker.shared.view,
                 self.target,
@@ -311,6 +324,17 @@ impl Connection {
                 head.version,
             )
             .await?;
+        let answer = match sent {
+            Sent::Shared(answer) => answer,
+            Sent::Substitute(opened) => {
+                self.in_flight.settled().await;
+                self.private_for_good.set(true);
+                if self.leg.borrow().is_none() {
+                    self.adopt(opened);
+                }
+                return Ok(None);
+            }
+        };
         window.consume(head.frame_len);
         position.body_left = 0;
         self.in_flight.push(Pending {

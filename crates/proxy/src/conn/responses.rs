@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use wire::api::ApiKey;
 use wire::stream::{Step, StreamWalker};
 
@@ -79,7 +80,7 @@ impl Connection {
                     }
                     if answer.throttled {
                         // The broker mutes the connection of a throttled client: it may not hold up others.
-                        self.private_for_good.set(true);
+                        self.throttled.set(true);
                     }
                     giving.out.push(frame.into());
                 }
@@ -107,7 +108,10 @@ impl Connection {
     async fn wait(&self, giving: &mut Giving) -> Result<Option<End>, Failure> {
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
-            self.in_flight.arrival().await;
+            tokio::select! {
+                () = self.in_flight.arrival() => {}
+                () = self.opened.notified() => {}
+            }
             return Ok(None);
         };
         tokio::select! {
@@ -124,13 +128,17 @@ impl Connection {
 
     async fn flush(&self, giving: &mut Giving) -> Result<(), Failure> {
         if !giving.out.is_empty() {
-            self.writing.set(true);
+            let progress = || {
+                self.touch();
+                self.writing.set(Some(self.active.get()));
+            };
+            self.writing.set(Some(Instant::now()));
             giving
                 .out
-                .flush(&giving.window, &self.client, || self.touch())
+                .flush(&giving.window, &self.client, progress)
                 .await
                 .map_err(Failure::Client)?;
-            self.writing.set(false);
+            self.writing.set(None);
         }
         giving.permits.clear();
         self.in_flight.done(std::mem::take(&mut giving.complete));
