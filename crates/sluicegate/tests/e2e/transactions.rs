@@ -4,7 +4,7 @@ use crate::front::{CLUSTERS, Front, LIMIT};
 use std::time::Duration;
 use testkit::rdkafka::consumer::{BaseConsumer, Consumer};
 use testkit::rdkafka::message::Message;
-use testkit::rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use testkit::rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use testkit::{Result, librdkafka, shared, wait};
 
 const READ_COMMITTED: [(&str, &str); 1] = [("isolation.level", "read_committed")];
@@ -96,9 +96,11 @@ fn offsets_are_part_of_the_transaction() -> Result<()> {
     Ok(())
 }
 
-fn transactional(front: &Front<'_>, id: &str) -> Result<BaseProducer> {
+/// Commit and abort wait for delivery reports, so something has to poll meanwhile.
+fn transactional(front: &Front<'_>, id: &str) -> Result<ThreadedProducer<DefaultProducerContext>> {
     let settings = [("transactional.id", id)];
-    let producer: BaseProducer = librdkafka::config(&front.bootstrap(), &settings).create()?;
+    let producer: ThreadedProducer<_> =
+        librdkafka::config(&front.bootstrap(), &settings).create()?;
     producer.init_transactions(LIMIT)?;
     Ok(producer)
 }

@@ -1,0 +1,325 @@
+//! The two ways to the brokers, and one run of a case along one of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::raw::{RawClient, Request};
+use testkit::{Error, Result, wait};
+use wire::api::{ApiKey, Direction};
+use wire::schema::{Entity, FieldSpec, FieldType};
+
+use crate::message;
+use crate::normal::{self, Names};
+
+/// How long conditions may take, the machine being busy.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Client id of every request.
+const CLIENT_ID: &str = "differential";
+
+/// A way to the brokers.
+pub(crate) struct Side {
+    /// `a`: direct, `b`: through the gateway.
+    pub(crate) letter: char,
+    /// Where to connect for a broker, by node id.
+    pub(crate) doors: BTreeMap<i32, String>,
+    /// Host and port that answers give for a broker, by node id.
+    pub(crate) addresses: BTreeMap<i32, (String, u16)>,
+}
+
+impl Side {
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.letter == 'b'
+    }
+
+    /// What answers of this side have to say about a node.
+    pub(crate) fn advertised(&self, id: i64) -> Option<(String, i64)> {
+        let (host, port) = self.addresses.get(&i32::try_from(id).ok()?)?;
+        Some((host.clone(), i64::from(*port)))
+    }
+}
+
+impl fmt::Debug for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_gateway() {
+            "the gateway"
+        } else {
+            "a broker"
+        })
+    }
+}
+
+/// One run of a case: one API in one version along one side.
+pub(crate) struct Run<'s> {
+    /// The API under test.
+    pub(crate) api: ApiKey,
+    /// The version under test.
+    pub(crate) version: i16,
+    side: &'s Side,
+    prefix: String,
+    clients: BTreeMap<i32, RawClient>,
+    aliases: Vec<(String, String)>,
+    transcript: Vec<String>,
+}
+
+impl<'s> Run<'s> {
+    /// A run whose names are the side's own.
+    pub(crate) fn new(side: &'s Side, api: ApiKey, version: i16) -> Run<'s> {
+        Run {
+            api,
+            version,
+            side,
+            prefix: format!("diff-{}-", side.letter),
+            clients: BTreeMap::new(),
+            aliases: Vec::new(),
+            transcript: Vec::new(),
+        }
+    }
+
+    /// A name that no other run uses, of the same length on both sides.
+    pub(crate) fn name(&self, label: &str) -> String {
+        let api = self.api.0;
+        format!("{}{label}-k{api}-v{}", self.prefix, self.version)
+    }
+
+    /// A name that all runs of this side use.
+    pub(crate) fn fixture(&self, label: &str) -> String {
+        format!("{}{label}", self.prefix)
+    }
+
+    /// Whether this run goes through the gateway.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.side.is_gateway()
+    }
+
+    /// Sends a request of the API and version under test to a broker, adds the answer to the transcript and gives it
+    /// as it is; `Null` if the connection was closed instead.
+    ///
+    /// # Errors
+    /// No answer, or one that the table cannot read.
+    pub(crate) fn ask(&mut self, node: i32, what: &str, body: Value) -> Result<Value> {
+        let (api, version) = (self.api, self.version);
+        let answer = self.settled(node, api, version, &body)?;
+        self.note(what, &answer);
+        Ok(answer)
+    }
+
+    /// Adds an answer of the API and version under test to the transcript.
+    pub(crate) fn note(&mut self, what: &str, answer: &Value) {
+        let names = Names {
+            side: self.side,
+            own_prefix: &self.prefix,
+            aliases: &self.aliases,
+        };
+        let lines = match answer {
+            Value::Null => vec!["closed".to_owned()],
+            answer => normal::flatten(&normal::normalise(self.api, self.version, answer, &names)),
+        };
+        let said = |line| format!("{what}: {line}");
+        self.transcript.extend(lines.into_iter().map(said));
+    }
+
+    /// Adds a line of the case's own to the transcript.
+    pub(crate) fn note_text(&mut self, text: String) {
+        self.transcript.push(text);
+    }
+
+    /// Sends any request; the answer is not part of what is compared.
+    ///
+    /// # Errors
+    /// No answer, or one that the table cannot read.
+    pub(crate) fn step(
+        &mut self,
+        node: i32,
+        api: ApiKey,
+        version: i16,
+        body: Value,
+    ) -> Result<Value> {
+        let answer = self.settled(node, api, version, &body)?;
+        if answer.is_null() {
+            return Err(Error::Violated(format!(
+                "{:?} closed the connection after {api} v{version}, a preparation",
+                self.side
+            )));
+        }
+        Ok(answer)
+    }
+
+    /// [`Run::step`] that must not give an error.
+    ///
+    /// # Errors
+    /// As [`Run::step`], and an answer with an error code.
+    pub(crate) fn must(
+        &mut self,
+        node: i32,
+        api: ApiKey,
+        version: i16,
+        body: Value,
+    ) -> Result<Value> {
+        let answer = self.step(node, api, version, body)?;
+        match error_codes(api, &answer).into_iter().find(|code| *code != 0) {
+            None => Ok(answer),
+            Some(code) => Err(Error::Violated(format!(
+                "{api} v{version} as a preparation gave error {code}: {answer}"
+            ))),
+        }
+    }
+
+    /// Sends a request and waits for no answer.
+    ///
+    /// # Errors
+    /// No connection.
+    pub(crate) fn send_only(&mut self, node: i32, body: &Value) -> Result<()> {
+        let (api, version) = (self.api, self.version);
+        let body = message::encode(api, version, Direction::Request, body);
+        self.client(node)?
+            .send(request(api, version, &body))
+            .map(drop)
+    }
+
+    /// From now on an id reads as `<label>` in the transcript.
+    pub(crate) fn alias(&mut self, id: &str, label: &str) {
+        let label = format!("<{label}>");
+        if !self.aliases.iter().any(|(raw, _)| raw == id) {
+            self.aliases.push((id.to_owned(), label));
+        }
+    }
+
+    /// Polls until `probe` gives a value.
+    ///
+    /// # Errors
+    /// That of the probe, at once, or the time is up.
+    pub(crate) fn until<T>(
+        &mut self,
+        what: &str,
+        mut probe: impl FnMut(&mut Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        wait::until(what, LIMIT, || match probe(self) {
+            Ok(value) => Ok(value.map(Ok)),
+            Err(error) => Ok(Some(Err(error))),
+        })?
+    }
+
+    /// What was said.
+    pub(crate) fn transcript(self) -> Vec<String> {
+        self.transcript
+    }
+
+    /// Repeats while a coordinator says that it is not done yet with something earlier.
+    fn settled(&mut self, node: i32, api: ApiKey, version: i16, body: &Value) -> Result<Value> {
+        const LOADING: i64 = 14;
+        const CONCURRENT_TRANSACTIONS: i64 = 51;
+        let body = message::encode(api, version, Direction::Request, body);
+        self.until("a coordinator to be ready", |run| {
+            let answer = run.exchange(node, api, version, &body)?;
+            let busy = error_codes(api, &answer)
+                .into_iter()
+                .any(|code| code == LOADING || code == CONCURRENT_TRANSACTIONS);
+            Ok((!busy).then_some(answer))
+        })
+    }
+
+    fn exchange(&mut self, node: i32, api: ApiKey, version: i16, body: &[u8]) -> Result<Value> {
+        let answer = match self.client(node)?.call(request(api, version, body)) {
+            Ok(answer) => answer,
+            Err(Error::Io { source, .. }) if is_close(&source) => {
+                self.clients.remove(&node);
+                return Ok(Value::Null);
+            }
+            Err(error) => return Err(error),
+        };
+        let header = usize::from(wire::header::response_header_version(api, version) > 0);
+        let broken = |error| {
+            Error::Answer(format!(
+                "{api} v{version} from {:?}: {error}: {}",
+                self.side,
+                message::hex(&answer)
+            ))
+        };
+        match answer.split_at_checked(header) {
+            Some(([] | [0], answer)) => {
+                message::decode(api, version, Direction::Response, answer).map_err(broken)
+            }
+            _ => Err(broken("tagged fields in the header".to_owned())),
+        }
+    }
+
+    fn client(&mut self, node: i32) -> Result<&mut RawClient> {
+        let door = &self.side.doors[&node];
+        match self.clients.entry(node) {
+            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                Ok(entry.insert(RawClient::connect(door)?))
+            }
+        }
+    }
+}
+
+/// All error codes of an answer.
+pub(crate) fn error_codes(api: ApiKey, answer: &Value) -> Vec<i64> {
+    fn collect(fields: &[FieldSpec], value: &Value, codes: &mut Vec<i64>) {
+        for spec in fields {
+            let value = &value[spec.name];
+            let elements = match value {
+                Value::Array(elements) => elements.as_slice(),
+                Value::Null => &[],
+                value => std::slice::from_ref(value),
+            };
+            match spec.ty {
+                FieldType::Struct(inner) => {
+                    elements.iter().for_each(|value| collect(inner, value, codes));
+                }
+                _ if spec.entity == Entity::ErrorCode => {
+                    codes.extend(elements.iter().filter_map(Value::as_i64));
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut codes = Vec::new();
+    let spec = api.spec().expect("a known API");
+    collect(spec.response.fields, answer, &mut codes);
+    codes
+}
+
+/// Compares what two runs said; the error is fit to be read.
+pub(crate) fn compare(direct: &[String], gateway: &[String]) -> Result<(), String> {
+    const SHOWN: usize = 12;
+    if direct == gateway {
+        return Ok(());
+    }
+    let only = |these: &[String], those: &[String], label: &str| {
+        let lines: Vec<String> = these
+            .iter()
+            .filter(|line| !those.contains(line))
+            .take(SHOWN)
+            .map(|line| format!("    {label}: {line}"))
+            .collect();
+        lines.join("\n")
+    };
+    Err(format!(
+        "{}\n{}",
+        only(direct, gateway, "only direct     "),
+        only(gateway, direct, "only via gateway")
+    ))
+}
+
+fn request(api: ApiKey, version: i16, body: &[u8]) -> Request<'_> {
+    Request {
+        api: api.0,
+        version,
+        flexible: wire::header::request_header_version(api, version) >= 2,
+        client_id: CLIENT_ID,
+        body,
+    }
+}
+
+fn is_close(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+    )
+}
