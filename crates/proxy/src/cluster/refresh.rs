@@ -344,7 +344,9 @@ async fn probe_brokers(
                         broker.set_failed(true);
                         tracing::debug!(target: KAFKA, broker = broker.id, %error, "probe failed");
                     }
-                    Err(_) => broker.set_failed(true),
+                    Err(_) => {
+                        broker.set_failed(true);
+                    }
                 }
             }
         });

@@ -80,8 +80,10 @@ impl Broker {
         *self.failed.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    pub(crate) fn set_failed(&self, failed: bool) {
-        *self.failed.lock().unwrap_or_else(|e| e.into_inner()) = failed.then(Instant::now);
+    /// Returns whether it had failed before.
+    pub(crate) fn set_failed(&self, failed: bool) -> bool {
+        let mut since = self.failed.lock().unwrap_or_else(|e| e.into_inner());
+        std::mem::replace(&mut *since, failed.then(Instant::now)).is_some()
     }
 }
 
@@ -254,7 +256,9 @@ impl ClusterView {
             .dial(&broker.host, broker.port, Some(&broker.legs))
             .await;
         match &result {
-            Ok(_) => broker.set_failed(false),
+            // Connections that a substitute serves have to hear of it.
+            Ok(_) if broker.set_failed(false) => self.changes.send_modify(|n| *n += 1),
+            Ok(_) => {}
             Err(error) => {
                 broker.set_failed(true);
                 tracing::debug!(target: UPSTREAM, broker = broker.id, %error, "broker not reached");
