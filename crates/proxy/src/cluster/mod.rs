@@ -6,4 +6,4 @@ mod view;
 
 pub(crate) use versions::Offered;
 pub use view::StartError;
-pub(crate) use view::{ClusterView, Target};
+pub(crate) use view::{ClusterView, Opened, Target};

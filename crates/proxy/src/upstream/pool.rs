@@ -19,11 +19,11 @@ use wire::walk::{Field, Value, Visitor};
 
 use super::{DialError, Leg};
 use crate::buffer::{Budget, WINDOW};
-use crate::cluster::{ClusterView, Target};
+use crate::cluster::{ClusterView, Opened, Target};
 use crate::socket::Socket;
 
 /// Requests waiting for one leg; then senders wait.
-const QUEUE: usize = 64;
+const QUEUE: usize = 16;
 
 /// Requests on their way on one leg. The broker handles one at a time; more keep it from waiting for the network.
 const ON_THE_WAY: usize = 16;
@@ -39,6 +39,15 @@ pub(crate) struct SharedAnswer {
     /// The broker throttles this client.
     pub(crate) throttled: bool,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What became of a request.
+pub(crate) enum Sent {
+    /// It is on its way; the receiver is dropped when the leg is lost.
+    Shared(oneshot::Receiver<SharedAnswer>),
+    /// It was not sent: only another broker than the one meant could be reached. A leg to it is not for sharing, it has
+    /// to end when the right broker is back.
+    Substitute(Opened),
 }
 
 struct SharedRequest {
@@ -58,6 +67,11 @@ pub(crate) struct Pools {
 
 /// Where legs lead: ports without a live broker have a ring of their own.
 type Key = Option<i32>;
+
+enum Found {
+    Leg(mpsc::Sender<SharedRequest>),
+    Substitute(Opened),
+}
 
 struct Ring {
     legs: RefCell<Vec<Option<mpsc::Sender<SharedRequest>>>>,
@@ -83,7 +97,7 @@ impl Pools {
         }
     }
 
-    /// Sends a whole request frame; the answer arrives through the receiver, which is dropped when the leg is lost.
+    /// Sends a whole request frame.
     pub(crate) async fn send(
         &self,
         view: &Arc<ClusterView>,
@@ -92,7 +106,7 @@ impl Pools {
         frame: Bytes,
         api: ApiKey,
         version: i16,
-    ) -> Result<oneshot::Receiver<SharedAnswer>, DialError> {
+    ) -> Result<Sent, DialError> {
         let (reply, answer) = oneshot::channel();
         let mut request = SharedRequest {
             frame,
@@ -101,9 +115,12 @@ impl Pools {
             reply,
         };
         loop {
-            let sender = self.leg(view, target, pin).await?;
+            let sender = match self.leg(view, target, pin).await? {
+                Found::Leg(sender) => sender,
+                Found::Substitute(opened) => return Ok(Sent::Substitute(opened)),
+            };
             match sender.send(request).await {
-                Ok(()) => return Ok(answer),
+                Ok(()) => return Ok(Sent::Shared(answer)),
                 // The leg ended (idle or lost) before it took the request: nothing was sent, try another.
                 Err(returned) => request = returned.0,
             }
@@ -115,7 +132,7 @@ impl Pools {
         view: &Arc<ClusterView>,
         target: Target,
         pin: &Pin,
-    ) -> Result<mpsc::Sender<SharedRequest>, DialError> {
+    ) -> Result<Found, DialError> {
         let ring = self.ring(target);
         let index = match pin.0.get() {
             Some(index) => index,
@@ -127,11 +144,14 @@ impl Pools {
             }
         };
         if let Some(sender) = ring.open_leg(index) {
-            return Ok(sender);
+            return Ok(Found::Leg(sender));
         }
         let opened = view.open(target).await?;
         if let Some(sender) = ring.open_leg(index) {
-            return Ok(sender); // somebody else was faster
+            return Ok(Found::Leg(sender)); // somebody else was faster
+        }
+        if opened.substitute {
+            return Ok(Found::Substitute(opened));
         }
         let (sender, requests) = mpsc::channel(QUEUE);
         if let Some(place) = ring.legs.borrow_mut().get_mut(index) {
@@ -144,7 +164,7 @@ impl Pools {
             self.idle_timeout,
             self.budget.clone(),
         ));
-        Ok(sender)
+        Ok(Found::Leg(sender))
     }
 
     fn ring(&self, target: Target) -> Rc<Ring> {
