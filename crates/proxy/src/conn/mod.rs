@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::targets::{NETWORK, UPSTREAM};
 
 use thiserror::Error;
@@ -233,6 +234,7 @@ impl Connection {
             .view
             .settings
             .request_timeout
+            .max(Duration::from_secs(1))
             .min(max_idle);
         let mut drain = self.worker.shared.drain.subscribe();
         let mut changes = self.worker.shared.view.changes.subscribe();
