@@ -8,7 +8,7 @@ use std::time::Duration;
 use telemetry::targets::NETWORK;
 
 use auth::UpstreamAuth;
-use config::{Config, Listener, PortPlan};
+use config::{Cluster, Config, Listener, PortPlan, TokenEndpoint};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
@@ -34,8 +34,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Error)]
 pub enum GatewayError {
     /// The backing cluster could not be used.
-    #[error(transparent)]
-    Cluster(#[from] StartError),
+    #[error("{variable}: {error}")]
+    Cluster {
+        /// The variable to look at.
+        variable: String,
+        /// What happened.
+        error: StartError,
+    },
     /// The brokers do not fit the ports. A matter of configuration (exit status 78).
     #[error("Invalid configuration: {variable}: {error}")]
     Range {
@@ -125,7 +130,13 @@ impl Gateway {
             dialer,
             config.network.rack.clone(),
         ));
-        let (lowest, highest) = view.start(config.startup_kafka_timeout).await?;
+        let (lowest, highest) =
+            view.start(config.startup_kafka_timeout)
+                .await
+                .map_err(|error| GatewayError::Cluster {
+                    variable: suspected_variable(cluster, error.property()),
+                    error,
+                })?;
         observer.cluster_answered();
 
         let mut bound = Vec::new();
@@ -189,6 +200,25 @@ impl Gateway {
         self.refresher.abort();
         cut
     }
+}
+
+/// How the operator sets `property`: certificates can be given as files or as text, and tokens be made of the JAAS text.
+fn suspected_variable(cluster: &Cluster, property: &str) -> String {
+    let tls = cluster.security.tls.as_ref();
+    let sasl = cluster.security.sasl.as_ref();
+    let unsecured = sasl
+        .and_then(|sasl| sasl.oauth.as_ref())
+        .is_some_and(|oauth| matches!(oauth.token_endpoint, TokenEndpoint::Unsecured(_)));
+    cluster.variable_for(match property {
+        "sasl.oauthbearer.token.endpoint.url" if unsecured => "sasl.jaas.config",
+        "ssl.truststore.location" if tls.is_some_and(|tls| tls.truststore_pem.is_some()) => {
+            "ssl.truststore.certificates"
+        }
+        "ssl.keystore.location" if tls.is_some_and(|tls| tls.keystore_chain_pem.is_some()) => {
+            "ssl.keystore.certificate.chain"
+        }
+        other => other,
+    })
 }
 
 fn listener_state(

@@ -17,6 +17,7 @@ use super::versions::{BrokerVersions, Offered};
 use super::view::{Broker, ClusterView, Snapshot, StartError};
 use crate::upstream::DialError;
 use crate::upstream::call::{CallError, OwnConnection};
+use crate::upstream::suspect;
 
 /// Between rounds while all is well. Readiness needs to notice a lost cluster within its grace period.
 const POLL: Duration = Duration::from_secs(5);
@@ -51,7 +52,26 @@ enum RefreshError {
 
 impl RefreshError {
     fn is_security(&self) -> bool {
-        matches!(self, RefreshError::Dial(e) if e.is_security())
+        match self {
+            RefreshError::Dial(error) => error.is_security(),
+            // In TLS 1.3 the broker judges the client's certificate after the handshake.
+            RefreshError::Call(CallError::Io(error)) => suspect::of_tls(error).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Kafka's name of the setting to look at.
+    fn suspect(&self) -> &'static str {
+        match self {
+            RefreshError::Dial(error) => suspect::of_dial(error),
+            RefreshError::Call(CallError::Io(error)) => {
+                suspect::of_tls(error).unwrap_or("security.protocol")
+            }
+            RefreshError::Call(_) => "security.protocol",
+            RefreshError::Lacks(_) | RefreshError::Nobody | RefreshError::TimedOut(_) => {
+                "bootstrap.servers"
+            }
+        }
     }
 }
 
@@ -73,12 +93,16 @@ pub(super) async fn first(
         let error = match first_round(view).await {
             Ok(ids) => return Ok(ids),
             Err(error) if error.is_security() => {
-                return Err(StartError::Refused(error.to_string()));
+                return Err(StartError::Refused {
+                    property: error.suspect(),
+                    reason: error.to_string(),
+                });
             }
             Err(error) => error,
         };
         if Instant::now() + pause >= deadline {
             return Err(StartError::Unreachable {
+                property: error.suspect(),
                 servers: view
                     .bootstrap
                     .iter()
@@ -221,7 +245,10 @@ async fn contact(view: &ClusterView) -> Result<Contact, RefreshError> {
         if let Some(broker) = broker {
             broker.set_failed(true);
         }
-        last = error;
+        // What an operator has to mend tells more than a broker that is down.
+        if !last.is_security() {
+            last = error;
+        }
     }
     Err(last)
 }

@@ -34,6 +34,8 @@ pub enum StartError {
     /// Nobody answered within `GATEWAY_STARTUP_KAFKA_TIMEOUT_MS`.
     #[error("no broker of {servers} answered within {after:?}; the last attempt said: {last}")]
     Unreachable {
+        /// Kafka's name of the setting to look at.
+        property: &'static str,
         /// The bootstrap servers.
         servers: String,
         /// How long was tried.
@@ -42,8 +44,24 @@ pub enum StartError {
         last: String,
     },
     /// The cluster answered, and refused.
-    #[error("the cluster refused the gateway: {0}")]
-    Refused(String),
+    #[error("the cluster and the gateway do not accept each other: {reason}")]
+    Refused {
+        /// Kafka's name of the setting to look at.
+        property: &'static str,
+        /// What was refused.
+        reason: String,
+    },
+}
+
+impl StartError {
+    /// Kafka's name of the setting to look at.
+    pub fn property(&self) -> &'static str {
+        match self {
+            StartError::Unreachable { property, .. } | StartError::Refused { property, .. } => {
+                property
+            }
+        }
+    }
 }
 
 /// One broker. Lives as long as its address stays the same.

@@ -4,5 +4,6 @@ pub(crate) mod call;
 pub(crate) mod dial;
 pub(crate) mod pool;
 pub(crate) mod sasl;
+pub(crate) mod suspect;
 
 pub(crate) use dial::{DialError, Dialer, Leg};

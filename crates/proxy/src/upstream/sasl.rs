@@ -39,11 +39,15 @@ pub(crate) enum LoginError {
 }
 
 impl LoginError {
+    /// Whether the same login will fail again.
     pub(crate) fn is_rejection(&self) -> bool {
-        matches!(
-            self,
-            LoginError::Mechanism { .. } | LoginError::Rejected { .. } | LoginError::Exchange(_)
-        )
+        match self {
+            LoginError::Exchange(SaslError::Token(error)) => !error.is_retriable(),
+            LoginError::Mechanism { .. }
+            | LoginError::Rejected { .. }
+            | LoginError::Exchange(_) => true,
+            LoginError::Call(_) | LoginError::Endless => false,
+        }
     }
 }
 
