@@ -53,11 +53,11 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 /// One thing that keeps the process from starting:
-/// `Invalid configuration: <VARIABLE>=<value>: expected <what>. <hint>`.
+/// `Invalid configuration: <VARIABLE>=<value>: expected <what>. <hint>`, or `...: <what happened>. <hint>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     settings: Vec<Named>,
-    expected: String,
+    what: String,
     hint: Option<String>,
 }
 
@@ -83,6 +83,14 @@ impl Problem {
     /// A problem with a value that must not be shown, or with the setting as such.
     pub fn named(name: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::new(name, Shown::Nothing, expected)
+    }
+
+    /// A value that looks well and turned out to be of no use: `what` happened when it was used.
+    pub fn unusable(name: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            ..Self::new(name, Shown::Nothing, "")
+        }
     }
 
     /// A setting that is needed and missing.
@@ -120,7 +128,7 @@ impl Problem {
                 name: name.into(),
                 shown,
             }],
-            expected: expected.into(),
+            what: format!("expected {}", expected.into()),
             hint: None,
         }
     }
@@ -140,7 +148,7 @@ impl fmt::Display for Problem {
                 Shown::Nothing => {}
             }
         }
-        write!(f, ": expected {}.", self.expected)?;
+        write!(f, ": {}.", self.what)?;
         match &self.hint {
             Some(hint) => write!(f, " {hint}"),
             None => Ok(()),
@@ -222,10 +230,12 @@ mod tests {
                 .hint("Set it."),
         );
         report.push(Problem::named("GATEWAY_SECRET", "base64"));
+        report.push(Problem::unusable("GATEWAY_FILE", "the password is wrong"));
         assert_eq!(
             report.to_string(),
             "Invalid configuration: GATEWAY_A=x\\ny, GATEWAY_B=2, GATEWAY_C (not set): expected a number. Set it.\n\
-             Invalid configuration: GATEWAY_SECRET: expected base64."
+             Invalid configuration: GATEWAY_SECRET: expected base64.\n\
+             Invalid configuration: GATEWAY_FILE: the password is wrong."
         );
         assert_eq!(report.exit_code(), 78);
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use config::{Loaded, NoticeLevel, Report, Source};
 
-use crate::logging;
+use crate::{logging, run};
 
 /// A Kafka gateway: routes, authenticates, isolates and shows what happens.
 #[derive(Debug, Parser)]
@@ -64,12 +64,17 @@ impl EnvFile {
     }
 }
 
-/// Validates the configuration; prints notices to standard error, the effective configuration to standard output. 0 or 78.
+/// Validates the configuration, key material included; prints notices to standard error, the effective configuration to
+/// standard output. 0 or 78.
 pub(crate) fn check(env_file: Option<&Path>) -> ExitCode {
     let loaded = match load(&source(env_file)) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    if let Err(report) = run::upstream_auth(&loaded.config.upstream.main) {
+        eprintln!("{report}");
+        return ExitCode::from(report.exit_code());
+    }
     for notice in &loaded.notices {
         match notice.level {
             NoticeLevel::Warn => eprintln!("WARN  {}", notice.text),

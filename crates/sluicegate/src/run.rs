@@ -127,7 +127,7 @@ pub(crate) fn upstream_auth(cluster: &Cluster) -> Result<UpstreamAuth, Report> {
     UpstreamAuth::new(&cluster.security).map_err(|problems| {
         let mut report = Report::default();
         for problem in problems {
-            report.push(config::Problem::named(
+            report.push(config::Problem::unusable(
                 cluster.variable_for(problem.property),
                 problem.reason,
             ));
