@@ -48,10 +48,16 @@ pub(crate) fn peek(api: ApiKey, version: i16, body: &[u8]) -> Option<Peek> {
     }
 }
 
+/// Brokers are numbered from 0; -3 is a copy being moved between directories, which reads to the end of the log too.
+/// Clients are -1, debugging consumers -2.
+pub(crate) fn is_replica(id: i64) -> bool {
+    id >= 0 || id == -3
+}
+
 fn replica_id(body: &[u8]) -> Option<Peek> {
     let id = body.first_chunk().map(|b| i32::from_be_bytes(*b))?;
     Some(Peek {
-        is_follower: id >= 0,
+        is_follower: is_replica(id.into()),
         ..PLAIN
     })
 }

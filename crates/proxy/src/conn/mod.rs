@@ -14,6 +14,7 @@ mod inflight;
 mod limits;
 mod local;
 mod reauth;
+mod replica;
 mod requests;
 mod responses;
 
@@ -84,6 +85,8 @@ enum Failure {
     },
     #[error("{api} v{version} is not offered")]
     NotOffered { api: &'static str, version: i16 },
+    #[error("{api} v{version} claims to come from a replica")]
+    Replica { api: &'static str, version: i16 },
     #[error("{api} was meant for a broker that is down")]
     BrokerDown { api: &'static str },
     #[error("malformed {api} v{version} answer: {reason}")]
@@ -114,6 +117,7 @@ impl Failure {
                 | Failure::Header(_)
                 | Failure::Request { .. }
                 | Failure::NotOffered { .. }
+                | Failure::Replica { .. }
         )
     }
 }

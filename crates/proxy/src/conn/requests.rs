@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use wire::api::ApiKey;
 use wire::header::{HeaderError, RequestHeader};
 
+use super::replica::{self, Progress};
 use super::{Connection, End, Failure, Pending, Source, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
@@ -34,11 +35,19 @@ struct Position {
     /// Bytes of the current frame that are still to come, and whether they go upstream.
     body_left: u64,
     discard: bool,
+    /// The current body is looked at on its way.
+    checked: Option<Checked>,
     /// A first frame has been recognised as Kafka's protocol.
     recognised: bool,
 }
 
+struct Checked {
+    check: replica::Check,
+    head: Head,
+}
+
 /// The head of a frame, copied out of the window.
+#[derive(Clone, Copy)]
 struct Head {
     api: ApiKey,
     version: i16,
@@ -112,6 +121,9 @@ impl Connection {
         position: &mut Position,
     ) -> Result<Taken, Failure> {
         if position.body_left > 0 {
+            if position.checked.is_some() {
+                return pass_checked(window, out, position);
+            }
             return Ok(pass_body(window, out, position));
         }
         if self.stopping.get() {
@@ -235,7 +247,21 @@ impl Connection {
             None if seen.len() < head.frame_len && seen.len() < MAX_HEAD => return Ok(Taken::More),
             None => return Err(head.cut_short()),
         };
-        if peeked.is_follower {
+        let mut check = None;
+        let mut is_replica = peeked.is_follower;
+        if replica::is_told_at_end(head.api, head.version) {
+            if head.frame_len > WINDOW {
+                let len = head.frame_len - PREFIX - head.header_len;
+                check = Some(replica::Check::new(head.api, head.version, len));
+            } else if seen.len() < head.frame_len {
+                return Ok(Taken::More);
+            } else {
+                is_replica = replica::claims(head.api, head.version, body)
+                    .map_err(|error| head.malformed(error))?;
+            }
+        }
+        let check = check.transpose().map_err(|error| head.malformed(error))?;
+        if is_replica {
             self.refuse(window, position, head, local::CLUSTER_AUTHORIZATION_FAILED)?;
             return Ok(Taken::Some);
         }
@@ -269,10 +295,14 @@ impl Connection {
                 source: Source::Private(treatment),
             });
         }
-        let now = window.len().min(head.frame_len);
+        let now = match check {
+            Some(_) => PREFIX + head.header_len,
+            None => window.len().min(head.frame_len),
+        };
         out.forward(window.consume(now));
         position.body_left = (head.frame_len - now) as u64;
         position.discard = false;
+        position.checked = check.map(|check| Checked { check, head: *head });
         Ok(Taken::Some)
     }
 
@@ -386,6 +416,37 @@ fn pass_body(window: &mut Window, out: &mut Outbox, position: &mut Position) -> 
     }
     position.body_left -= now as u64;
     Taken::Some
+}
+
+/// Like [`pass_body`] for a body that is looked at on its way.
+fn pass_checked(
+    window: &mut Window,
+    out: &mut Outbox,
+    position: &mut Position,
+) -> Result<Taken, Failure> {
+    let Some(Checked { check, head }) = &mut position.checked else {
+        return Ok(Taken::Some);
+    };
+    let left = usize::try_from(position.body_left).unwrap_or(usize::MAX);
+    let input = &window.bytes()[..window.len().min(left)];
+    match check
+        .next(input, left)
+        .map_err(|error| head.malformed(error))?
+    {
+        Progress::Pass(now) => {
+            out.forward(window.consume(now));
+            position.body_left -= now as u64;
+        }
+        Progress::More => return Ok(Taken::More),
+        Progress::Harmless => position.checked = None,
+        Progress::Replica => {
+            return Err(Failure::Replica {
+                api: head.api.name(),
+                version: head.version,
+            });
+        }
+    }
+    Ok(Taken::Some)
 }
 
 /// The body of a frame that has to be seen as a whole; `None`: more bytes are needed.
