@@ -20,6 +20,9 @@ use self::plain::{PlainCredentials, PlainExchange};
 use self::scram::{ScramCredentials, ScramError, ScramExchange};
 use self::token::{TokenError, TokenProvider};
 
+/// Time between a re-authentication and the end of the session, if the session is long enough.
+const LEAST_MARGIN: Duration = Duration::from_secs(10);
+
 /// Credentials for one mechanism. Cloning shares them, and what is cached with them.
 #[derive(Clone)]
 pub struct SaslLogin(Arc<Credentials>);
@@ -116,9 +119,13 @@ impl SaslLogin {
     /// When to authenticate again on a connection whose session lasts `session_lifetime`
     /// (`session_lifetime_ms` of the SaslAuthenticate answer; zero there means never, and is not given here).
     ///
-    /// A random moment between 85 and 95 % of the lifetime, as Kafka's clients take it (KIP-368), so that connections opened together do not all come back together.
+    /// A random moment between 85 and 95 % of the lifetime, as Kafka's clients take it (KIP-368), so that connections opened
+    /// together do not all come back together. Earlier, if the broker would have less than 10 s (or half of the
+    /// lifetime) left for what was sent before.
     pub fn reauthentication_delay(session_lifetime: Duration) -> Duration {
-        session_lifetime.mul_f64(0.85 + 0.10 * random_fraction())
+        let proposed = session_lifetime.mul_f64(0.85 + 0.10 * random_fraction());
+        let margin = (session_lifetime / 2).min(LEAST_MARGIN);
+        proposed.min(session_lifetime - margin)
     }
 }
 
@@ -174,6 +181,15 @@ mod tests {
         for _ in 0..1000 {
             let delay = SaslLogin::reauthentication_delay(Duration::from_secs(1000));
             assert!((850..=950).contains(&delay.as_secs()), "{delay:?}");
+        }
+    }
+
+    #[test]
+    fn short_sessions_are_renewed_with_time_to_spare() {
+        for _ in 0..100 {
+            let delay = |seconds| SaslLogin::reauthentication_delay(Duration::from_secs(seconds));
+            assert_eq!(delay(4), Duration::from_secs(2));
+            assert_eq!(delay(60), Duration::from_secs(50));
         }
     }
 }
