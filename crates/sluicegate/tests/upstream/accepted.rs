@@ -58,7 +58,10 @@ fn key_stores_of_all_kinds() -> Result<()> {
     let trust = stores.pem.trust.display().to_string();
     let trust = ("ssl.truststore.location", trust.as_str());
     let pem = stores.pem.key.display().to_string();
-    works(Listener::MutualTls, &[trust, ("ssl.keystore.location", &pem)])?;
+    works(
+        Listener::MutualTls,
+        &[trust, ("ssl.keystore.location", &pem)],
+    )?;
     let (key, chain) = key_and_chain(&stores.pem.key)?;
     works(
         Listener::MutualTls,

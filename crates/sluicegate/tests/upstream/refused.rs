@@ -45,12 +45,7 @@ fn certificates_of_brokers() -> Result<()> {
     let world = world()?;
     let strange = world.strange.pem.trust.display().to_string();
     let store = "ssl.truststore.location";
-    refused(
-        Listener::Ssl,
-        &[(store, &strange)],
-        store,
-        "UnknownIssuer",
-    )?;
+    refused(Listener::Ssl, &[(store, &strange)], store, "UnknownIssuer")?;
     let text = crate::world::text(&world.strange.pem.trust)?;
     let certificates = "ssl.truststore.certificates";
     refused(

@@ -263,7 +263,14 @@ pub(crate) fn assert_no_secrets(world: &World, output: &str) -> Result<()> {
     let (key, _) = key_and_chain(&world.stores.pem.key)?;
     let key_line = key.lines().nth(1).unwrap_or_default();
     assert!(key_line.len() > 40, "a line of the key");
-    for secret in [PASSWORD, CLIENT_SECRET, STORE_PASSWORD, WRONG, BASIC, key_line] {
+    for secret in [
+        PASSWORD,
+        CLIENT_SECRET,
+        STORE_PASSWORD,
+        WRONG,
+        BASIC,
+        key_line,
+    ] {
         assert!(!output.contains(secret), "{secret:?} in:\n{output}");
     }
     for token in tokens {
