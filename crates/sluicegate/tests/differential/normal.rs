@@ -8,7 +8,8 @@
 //! | throttle time | left out |
 //! | [`MASKED`]: ids that brokers draw, clocks, ends of logs that grow by themselves | masked unless "none" |
 //! | topic ids | by the topic's name if the case knows it, else masked unless zero |
-//! | names with the side's prefix | `diff-a-` and `diff-b-` become `diff-*-` |
+//! | the controller's id | must be a broker; with KRaft brokers name one of them at random |
+//! | names with the side's prefix | `diff-a-` and `diff-b-` become `diff-*-`, the letters at the end `**` |
 //! | order of structs and names in an array | sorted; brokers take it from hash maps |
 //!
 //! Everything else has to be equal: codes, texts, names, offsets, record bytes.
@@ -38,6 +39,7 @@ const MASKED: &[&str] = &[
     "LastCaughtUpTimestamp",
     "TransactionStartTimeMs",
     // the metadata log, disks
+    "FinalizedFeaturesEpoch",
     "LogEndOffset",
     "UsableBytes",
 ];
@@ -47,6 +49,8 @@ pub(crate) struct Names<'n> {
     pub(crate) side: &'n Side,
     /// Prefix of names that only this side uses.
     pub(crate) own_prefix: &'n str,
+    /// End of names that only this run uses, without the two letters at last.
+    pub(crate) own_suffix: &'n str,
     /// Ids and what they stand for.
     pub(crate) aliases: &'n [(String, String)],
 }
@@ -111,11 +115,7 @@ fn object(fields: &[FieldSpec], value: &Value, names: &Names<'_>) -> Value {
 }
 
 /// What stands for host and port in a struct that has both and the id of a node.
-fn address(
-    fields: &[FieldSpec],
-    object: &Map<String, Value>,
-    names: &Names<'_>,
-) -> Option<Value> {
+fn address(fields: &[FieldSpec], object: &Map<String, Value>, names: &Names<'_>) -> Option<Value> {
     let get = |entity| {
         let spec = fields
             .iter()
@@ -146,9 +146,7 @@ fn field(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
         return scalar(spec, value, names);
     };
     if let FieldType::Struct(inner) = spec.ty
-        && inner
-            .iter()
-            .any(|spec| spec.entity == Entity::InternalHost)
+        && inner.iter().any(|spec| spec.entity == Entity::InternalHost)
     {
         // Only the gateway's answer has to be empty.
         return if names.side.is_gateway() {
@@ -182,10 +180,11 @@ fn scalar(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
                 None => value.clone(),
             }
         }
-        (FieldType::Bytes, Value::String(bytes)) => json!(hex(&same_prefix(unhex(bytes), names))),
+        (FieldType::Bytes, Value::String(bytes)) => json!(hex(&same_names(unhex(bytes), names))),
         (FieldType::Records, Value::String(bytes)) => records(&unhex(bytes)),
         (FieldType::String, Value::String(text)) => {
-            let mut text = text.replace(names.own_prefix, "diff-*-");
+            let text = same_names(text.clone().into_bytes(), names);
+            let mut text = String::from_utf8_lossy(&text).into_owned();
             for (raw, label) in names.aliases {
                 text = text.replace(raw, label);
             }
@@ -193,6 +192,16 @@ fn scalar(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
                 text = format!("<{}>", spec.name);
             }
             json!(text)
+        }
+        (_, Value::Number(id)) if spec.entity == Entity::ControllerId => {
+            let known = id
+                .as_i64()
+                .is_some_and(|id| names.side.advertised(id).is_some());
+            json!(if known {
+                "<a broker>".to_owned()
+            } else {
+                id.to_string()
+            })
         }
         (_, Value::Number(number)) if masked => match number.as_i64() {
             Some(..0) => value.clone(),
@@ -203,12 +212,17 @@ fn scalar(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
     }
 }
 
-/// Bytes with the side's prefix made equal: subscriptions and assignments of classic groups.
-fn same_prefix(mut bytes: Vec<u8>, names: &Names<'_>) -> Vec<u8> {
-    let prefix = names.own_prefix.as_bytes();
+/// Names of both sides made equal, in texts and in subscriptions and assignments of classic groups.
+fn same_names(mut bytes: Vec<u8>, names: &Names<'_>) -> Vec<u8> {
+    let (prefix, suffix) = (names.own_prefix.as_bytes(), names.own_suffix.as_bytes());
     for at in 0..bytes.len() {
         if bytes[at..].starts_with(prefix) {
             bytes[at..at + prefix.len()].copy_from_slice(b"diff-*-");
+        }
+        if bytes[at..].starts_with(suffix)
+            && let Some(letters) = bytes.get_mut(at + suffix.len()..at + suffix.len() + 2)
+        {
+            letters.copy_from_slice(b"**");
         }
     }
     bytes

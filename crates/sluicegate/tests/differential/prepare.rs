@@ -9,6 +9,8 @@ use crate::side::{Run, error_codes};
 
 /// Topic that only reading cases use: three partitions, led by brokers 1, 2 and 3; see [`fixtures`].
 pub(crate) const ORDERS: &str = "diff-s-orders";
+/// Topic of one partition that only broker 1 has.
+pub(crate) const SINGLE: &str = "diff-s-single";
 /// Group with committed offsets of [`ORDERS`], without members.
 pub(crate) const GROUP: &str = "diff-s-group";
 /// Transactional id without a transaction.
@@ -26,12 +28,13 @@ pub(crate) const SPREAD: &[&[i32]] = &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
 /// Makes what reading cases read. `run` is a direct one.
 pub(crate) fn fixtures(run: &mut Run<'_>) -> Result<()> {
     topic(run, ORDERS, SPREAD)?;
+    topic(run, SINGLE, &[&[1]])?;
     produce(run, 1, ORDERS, 0, &batch(3, "first"))?;
     produce(run, 1, ORDERS, 0, &batch(3, "second"))?;
     produce(run, 2, ORDERS, 1, &batch(1, "only"))?;
-    let node = coordinator(run, 0, GROUP)?;
+    let node = coordinator(run, Kind::Group, GROUP)?;
     commit(run, node, GROUP, ORDERS, 2)?;
-    let node = coordinator(run, 1, TRANSACTIONAL)?;
+    let node = coordinator(run, Kind::Transaction, TRANSACTIONAL)?;
     init_producer(run, node, TRANSACTIONAL)?;
     Ok(())
 }
@@ -121,16 +124,45 @@ pub(crate) fn produce(
     run.must(node, ApiKey::PRODUCE, 9, body).map(drop)
 }
 
-/// The coordinator of a group (0), a transactional id (1) or a share partition (2), waited for.
-pub(crate) fn coordinator(run: &mut Run<'_>, kind: i8, key: &str) -> Result<i32> {
-    let body = json!({ "KeyType": kind, "CoordinatorKeys": [key] });
+/// What a coordinator is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Group = 0,
+    Transaction = 1,
+}
+
+/// The coordinator of a group or transactional id; waits until it serves.
+pub(crate) fn coordinator(run: &mut Run<'_>, kind: Kind, key: &str) -> Result<i32> {
+    let find = json!({ "KeyType": kind as i8, "CoordinatorKeys": [key] });
+    let (api, version, probe) = match kind {
+        Kind::Group => {
+            let body = json!({ "GroupId": key, "Topics": [] });
+            (ApiKey::OFFSET_FETCH, 7, body)
+        }
+        Kind::Transaction => {
+            let body = json!({ "TransactionalIds": [key] });
+            (ApiKey::DESCRIBE_TRANSACTIONS, 0, body)
+        }
+    };
     run.until("a coordinator", |run| {
-        let answer = run.step(1, ApiKey::FIND_COORDINATOR, 4, body.clone())?;
+        let answer = run.step(1, ApiKey::FIND_COORDINATOR, 4, find.clone())?;
         let found = &answer["Coordinators"][0];
-        let node = found["NodeId"].as_i64().and_then(|id| i32::try_from(id).ok());
-        Ok(node.filter(|_| found["ErrorCode"] == 0))
+        let node = found["NodeId"]
+            .as_i64()
+            .and_then(|id| i32::try_from(id).ok());
+        let Some(node) = node.filter(|_| found["ErrorCode"] == 0) else {
+            return Ok(None);
+        };
+        let answer = run.step(node, api, version, probe.clone())?;
+        let serves = error_codes(api, &answer)
+            .into_iter()
+            .all(|code| !NOT_SERVING.contains(&code));
+        Ok(serves.then_some(node))
     })
 }
+
+/// Coordinator not available, not coordinator.
+const NOT_SERVING: [i64; 2] = [15, 16];
 
 /// A broker that is not this one.
 pub(crate) fn other(node: i32) -> i32 {
@@ -183,7 +215,7 @@ pub(crate) fn join_request(group: &str, member: &str, topic: &str) -> Value {
 /// Joins a new classic group of the run's own without giving an assignment yet.
 pub(crate) fn join(run: &mut Run<'_>, label: &str, topic: &str) -> Result<Member> {
     let group = &run.name(label);
-    let node = coordinator(run, 0, group)?;
+    let node = coordinator(run, Kind::Group, group)?;
     let body = join_request(group, "", topic);
     let first = run.step(node, ApiKey::JOIN_GROUP, 4, body)?;
     let id = text(&first["MemberId"]);

@@ -57,7 +57,7 @@ pub(crate) struct Run<'s> {
     pub(crate) api: ApiKey,
     /// The version under test.
     pub(crate) version: i16,
-    side: &'s Side,
+    pub(crate) side: &'s Side,
     prefix: String,
     clients: BTreeMap<i32, RawClient>,
     aliases: Vec<(String, String)>,
@@ -78,15 +78,35 @@ impl<'s> Run<'s> {
         }
     }
 
-    /// A name that no other run uses, of the same length on both sides.
+    /// A run that makes nothing of its own.
+    pub(crate) fn reading(side: &'s Side, api: ApiKey, version: i16) -> Run<'s> {
+        Run {
+            prefix: "diff-s-".to_owned(),
+            ..Run::new(side, api, version)
+        }
+    }
+
+    /// A name that no other run uses, of the same length on both sides. As the name of a group or transactional id
+    /// all names of both sides' runs have the same coordinator.
     pub(crate) fn name(&self, label: &str) -> String {
-        let api = self.api.0;
-        format!("{}{label}-k{api}-v{}", self.prefix, self.version)
+        let wanted = i32::from(self.api.0 + self.version) % COORDINATOR_PARTITIONS;
+        let suffix = self.suffix();
+        let mut letters = (b'a'..=b'z').flat_map(|one| (b'a'..=b'z').map(move |two| [one, two]));
+        let name = letters.find_map(|[one, two]| {
+            let (one, two) = (char::from(one), char::from(two));
+            let name = format!("{}{label}{suffix}{one}{two}", self.prefix);
+            (coordinator_partition(&name) == wanted).then_some(name)
+        });
+        name.expect("one of 676 names falls on a given partition of six")
     }
 
     /// A name that all runs of this side use.
     pub(crate) fn fixture(&self, label: &str) -> String {
         format!("{}{label}", self.prefix)
+    }
+
+    fn suffix(&self) -> String {
+        format!("-k{}-v{}-", self.api.0, self.version)
     }
 
     /// Whether this run goes through the gateway.
@@ -101,21 +121,29 @@ impl<'s> Run<'s> {
     /// No answer, or one that the table cannot read.
     pub(crate) fn ask(&mut self, node: i32, what: &str, body: Value) -> Result<Value> {
         let (api, version) = (self.api, self.version);
-        let answer = self.settled(node, api, version, &body)?;
+        let answer = self
+            .settled(node, api, version, &body)
+            .map_err(|error| Error::Answer(format!("to \"{what}\": {error}")))?;
         self.note(what, &answer);
         Ok(answer)
     }
 
     /// Adds an answer of the API and version under test to the transcript.
     pub(crate) fn note(&mut self, what: &str, answer: &Value) {
+        self.note_of(self.api, self.version, what, answer);
+    }
+
+    /// Adds an answer of another API to the transcript: an effect of what is under test.
+    pub(crate) fn note_of(&mut self, api: ApiKey, version: i16, what: &str, answer: &Value) {
         let names = Names {
             side: self.side,
             own_prefix: &self.prefix,
+            own_suffix: &self.suffix(),
             aliases: &self.aliases,
         };
         let lines = match answer {
             Value::Null => vec!["closed".to_owned()],
-            answer => normal::flatten(&normal::normalise(self.api, self.version, answer, &names)),
+            answer => normal::flatten(&normal::normalise(api, version, answer, &names)),
         };
         let said = |line| format!("{what}: {line}");
         self.transcript.extend(lines.into_iter().map(said));
@@ -159,7 +187,10 @@ impl<'s> Run<'s> {
         body: Value,
     ) -> Result<Value> {
         let answer = self.step(node, api, version, body)?;
-        match error_codes(api, &answer).into_iter().find(|code| *code != 0) {
+        match error_codes(api, &answer)
+            .into_iter()
+            .find(|code| *code != 0)
+        {
             None => Ok(answer),
             Some(code) => Err(Error::Violated(format!(
                 "{api} v{version} as a preparation gave error {code}: {answer}"
@@ -257,6 +288,17 @@ impl<'s> Run<'s> {
     }
 }
 
+/// Partitions of the topics in which the test's cluster keeps groups and transactions.
+const COORDINATOR_PARTITIONS: i32 = 6;
+
+/// The partition that holds a group or a transactional id: Java's hash of the name.
+fn coordinator_partition(name: &str) -> i32 {
+    let hash = name.bytes().fold(0_i32, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(byte))
+    });
+    hash.wrapping_abs() % COORDINATOR_PARTITIONS
+}
+
 /// All error codes of an answer.
 pub(crate) fn error_codes(api: ApiKey, answer: &Value) -> Vec<i64> {
     fn collect(fields: &[FieldSpec], value: &Value, codes: &mut Vec<i64>) {
@@ -269,7 +311,9 @@ pub(crate) fn error_codes(api: ApiKey, answer: &Value) -> Vec<i64> {
             };
             match spec.ty {
                 FieldType::Struct(inner) => {
-                    elements.iter().for_each(|value| collect(inner, value, codes));
+                    elements
+                        .iter()
+                        .for_each(|value| collect(inner, value, codes));
                 }
                 _ if spec.entity == Entity::ErrorCode => {
                     codes.extend(elements.iter().filter_map(Value::as_i64));
@@ -316,7 +360,8 @@ fn request(api: ApiKey, version: i16, body: &[u8]) -> Request<'_> {
     }
 }
 
-fn is_close(error: &std::io::Error) -> bool {
+/// Whether the peer closed the connection.
+pub(crate) fn is_close(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(
         error.kind(),

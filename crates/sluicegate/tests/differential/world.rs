@@ -98,9 +98,18 @@ impl World {
         (direct.0.max(gateway.0).max(spec.min_version)..=direct.1.min(gateway.1)).collect()
     }
 
-    /// The brokers behind.
-    pub(crate) fn cluster(&self) -> &KafkaCluster {
-        &self.cluster
+    /// Connections that the gateway has opened to brokers so far.
+    pub(crate) fn upstream_connections(&self) -> u64 {
+        let nodes = self.cluster.node_ids().into_iter();
+        nodes
+            .map(|node| self.cluster.with_relay(node, |relay| relay.accepted()))
+            .sum()
+    }
+
+    /// Calls `act` while no case runs.
+    pub(crate) fn alone<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _alone = self.quiet.write().unwrap_or_else(PoisonError::into_inner);
+        act()
     }
 
     /// Runs a case that changes things, along both ways at once, each with names of its own.
@@ -112,8 +121,8 @@ impl World {
     ) -> Result<(), String> {
         let _shared = self.quiet.read().unwrap_or_else(PoisonError::into_inner);
         let (direct, gateway) = std::thread::scope(|scope| {
-            let direct = scope.spawn(|| transcript(&self.direct, api, version, script));
-            let gateway = transcript(&self.gateway, api, version, script);
+            let direct = scope.spawn(|| transcript(Run::new(&self.direct, api, version), script));
+            let gateway = transcript(Run::new(&self.gateway, api, version), script);
             (direct.join(), gateway)
         });
         let direct = direct.map_err(|_| "the direct run panicked".to_owned())?;
@@ -129,11 +138,12 @@ impl World {
         script: Script,
     ) -> Result<(), String> {
         let _alone = self.quiet.write().unwrap_or_else(PoisonError::into_inner);
-        let mut direct = transcript(&self.direct, api, version, script)?;
+        let read = |side| transcript(Run::reading(side, api, version), script);
+        let mut direct = read(&self.direct)?;
         let mut change = String::new();
         for _ in 0..READINGS {
-            let gateway = transcript(&self.gateway, api, version, script)?;
-            let again = transcript(&self.direct, api, version, script)?;
+            let gateway = read(&self.gateway)?;
+            let again = read(&self.direct)?;
             match compare(&direct, &again) {
                 Ok(()) => return compare(&direct, &gateway),
                 Err(difference) => change = difference,
@@ -144,16 +154,10 @@ impl World {
     }
 }
 
-fn transcript(
-    side: &Side,
-    api: ApiKey,
-    version: i16,
-    script: Script,
-) -> Result<Vec<String>, String> {
-    let mut run = Run::new(side, api, version);
+fn transcript(mut run: Run<'_>, script: Script) -> Result<Vec<String>, String> {
     match script(&mut run) {
         Ok(()) => Ok(run.transcript()),
-        Err(error) => Err(format!("    from {side:?}: {error}")),
+        Err(error) => Err(format!("    from {:?}: {error}", run.side)),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::side::Run;
 
 /// A direct answer is changed by the rules that `docs` of the gateway give, and then has to be the same.
 pub(crate) fn api_versions(run: &mut Run<'_>) -> Result<()> {
-    let request = |name: &str| json!({ "ClientSoftwareName": name, "ClientSoftwareVersion": "1.0" });
+    let request =
+        |name: &str| json!({ "ClientSoftwareName": name, "ClientSoftwareVersion": "1.0" });
     let (api, version) = (run.api, run.version);
     for node in 1..=3 {
         let mut answer = run.step(node, api, version, request("differential"))?;
@@ -34,7 +35,9 @@ fn offer(answer: &mut Value) -> Result<()> {
         .as_array_mut()
         .ok_or_else(|| Error::Answer("ApiVersions without keys".to_owned()))?;
     let key_of = |range: &Value| {
-        let key = range["ApiKey"].as_i64().and_then(|key| i16::try_from(key).ok());
+        let key = range["ApiKey"]
+            .as_i64()
+            .and_then(|key| i16::try_from(key).ok());
         ApiKey(key.unwrap_or(-1))
     };
     ranges.retain(|range| matches!(coverage(key_of(range)), Some(Coverage::Case(_))));
@@ -54,7 +57,11 @@ fn offer(answer: &mut Value) -> Result<()> {
 
 pub(crate) fn describe_cluster(run: &mut Run<'_>) -> Result<()> {
     for node in 1..=3 {
-        run.ask(node, "brokers", json!({ "IncludeClusterAuthorizedOperations": true }))?;
+        run.ask(
+            node,
+            "brokers",
+            json!({ "IncludeClusterAuthorizedOperations": true }),
+        )?;
     }
     run.ask(1, "controllers", json!({ "EndpointType": 2 }))?;
     run.ask(1, "bad type", json!({ "EndpointType": 9 }))?;
@@ -155,9 +162,7 @@ pub(crate) fn alter_log_dirs(run: &mut Run<'_>) -> Result<()> {
     let some = json!({ "Topics": [{ "Topic": name, "Partitions": [0] }] });
     let answer = run.must(1, ApiKey::DESCRIBE_LOG_DIRS, 1, some)?;
     let path = text(&answer["Results"][0]["LogDir"]);
-    let request = |path: &str, topic: &str| {
-        json!({ "Dirs": [{ "Path": path, "Topics": [{ "Name": topic, "Partitions": [0] }] }] })
-    };
+    let request = |path: &str, topic: &str| json!({ "Dirs": [{ "Path": path, "Topics": [{ "Name": topic, "Partitions": [0] }] }] });
     run.ask(1, "where it is", request(&path, &name))?;
     run.ask(1, "no such path", request("/no/such/path", &name))?;
     run.ask(2, "no such topic", request(&path, "diff-s-nowhere"))?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::Result;
 
-use crate::prepare::{NO_TOPIC_ID, ORDERS, ensure, topic_id};
+use crate::prepare::{NO_TOPIC_ID, ORDERS, SINGLE, ensure, topic_id};
 use crate::side::Run;
 
 pub(crate) fn fetch(run: &mut Run<'_>) -> Result<()> {
@@ -35,13 +35,19 @@ pub(crate) fn fetch(run: &mut Run<'_>) -> Result<()> {
     )?;
     run.ask(1, "unknown topic", plain(&[unknown]))?;
     run.ask(1, "nothing", plain(&[]))?;
-    let answer = run.ask(2, "wrong leader", plain(&[whole(0, json!({}))]))?;
+    if run.version >= 7 {
+        session(run, &id)?;
+    }
+    let id = topic_id(run, SINGLE)?;
+    let single = json!({
+        "Topic": SINGLE,
+        "TopicId": id,
+        "Partitions": [partition(0, 0, json!({}))],
+    });
+    let answer = run.ask(2, "no replica", plain(&[single]))?;
     if run.version >= 16 {
         let hinted = &answer["NodeEndpoints"][0]["NodeId"];
         ensure(*hinted == 1, || format!("no hint of the leader: {answer}"))?;
-    }
-    if run.version >= 7 {
-        session(run, &id)?;
     }
     Ok(())
 }

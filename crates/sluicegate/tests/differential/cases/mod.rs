@@ -114,7 +114,9 @@ pub(crate) fn coverage(api: ApiKey) -> Option<Coverage> {
         ApiKey::DESCRIBE_ACLS => reads(Administration, security::describe_acls),
         ApiKey::CREATE_ACLS => changes(Administration, security::create_acls),
         ApiKey::DELETE_ACLS => changes(Administration, security::delete_acls),
-        ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS => changes(Administration, security::describe_scram),
+        ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS => {
+            changes(Administration, security::describe_scram)
+        }
         ApiKey::ALTER_USER_SCRAM_CREDENTIALS => changes(Administration, security::alter_scram),
         ApiKey::SASL_HANDSHAKE => reads(Administration, security::sasl_handshake),
         ApiKey::SASL_AUTHENTICATE => reads(Administration, security::sasl_authenticate),

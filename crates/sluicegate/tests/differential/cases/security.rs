@@ -58,7 +58,11 @@ pub(crate) fn describe_scram(run: &mut Run<'_>) -> Result<()> {
         Ok((answer["Results"][0]["ErrorCode"] == 0).then_some(()))
     })?;
     run.ask(1, "new", request(&[&user]))?;
-    run.ask(2, "known and not", request(&["admin", "alice", "diff-s-nobody"]))?;
+    run.ask(
+        2,
+        "known and not",
+        request(&["admin", "alice", "diff-s-nobody"]),
+    )?;
     run.ask(3, "twice", request(&["admin", "admin"]))?;
     Ok(())
 }
@@ -94,6 +98,10 @@ pub(crate) fn sasl_handshake(run: &mut Run<'_>) -> Result<()> {
 }
 
 pub(crate) fn sasl_authenticate(run: &mut Run<'_>) -> Result<()> {
-    run.ask(1, "nobody", json!({ "AuthBytes": "006e6f626f6479006e6f7468696e67" }))?;
+    run.ask(
+        1,
+        "nobody",
+        json!({ "AuthBytes": "006e6f626f6479006e6f7468696e67" }),
+    )?;
     Ok(())
 }

@@ -16,9 +16,7 @@ pub(crate) fn create(run: &mut Run<'_>) -> Result<()> {
             "Configs": configs,
         })
     };
-    let request = |topics: &[Value], validate: bool| {
-        json!({ "Topics": topics, "timeoutMs": 30_000, "validateOnly": validate })
-    };
+    let request = |topics: &[Value], validate: bool| json!({ "Topics": topics, "timeoutMs": 30_000, "validateOnly": validate });
     let compacted = json!([{ "Name": "cleanup.policy", "Value": "compact" }]);
     let good = of(&name, 2, 3, compacted);
     run.ask(1, "validate only", request(&[good.clone()], true))?;
@@ -48,7 +46,11 @@ pub(crate) fn delete(run: &mut Run<'_>) -> Result<()> {
     let name = run.name("doomed");
     let id = topic(run, &name, &[&[1]])?;
     let request = |name: &str, id: &str| {
-        let name = if id.is_empty() { json!(name) } else { Value::Null };
+        let name = if id.is_empty() {
+            json!(name)
+        } else {
+            Value::Null
+        };
         json!({
             "Topics": [{ "Name": name, "TopicId": id }],
             "TopicNames": [name],
@@ -84,7 +86,11 @@ pub(crate) fn create_partitions(run: &mut Run<'_>) -> Result<()> {
     run.ask(1, "assigned", request(&name, 3, assigned, false))?;
     let wrong = json!([{ "BrokerIds": [99] }]);
     run.ask(1, "unknown broker", request(&name, 4, wrong, false))?;
-    run.ask(1, "unknown topic", request("diff-s-nowhere", 2, Value::Null, false))?;
+    run.ask(
+        1,
+        "unknown topic",
+        request("diff-s-nowhere", 2, Value::Null, false),
+    )?;
     Ok(())
 }
 
