@@ -25,7 +25,11 @@ pub(crate) fn run(args: &DevArgs) -> ExitCode {
         .with_host_name("localhost")
         .or_set("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
         .or_set("GATEWAY_MIN_BROKERID", "1");
-    run::run(&source, |config| print!("{}", welcome(config)))
+    let greeting = run::Greeting {
+        configuration: false, // `sluicegate check` shows it; here the welcome shall be seen
+        ready: |config: &Config| print!("{}", welcome(config)),
+    };
+    run::run(&source, greeting)
 }
 
 /// Starts the brokers on a thread of their own, so that a busy gateway does not starve them; they live as long as the

@@ -11,8 +11,8 @@ pub(crate) fn start(logging: &Logging) -> Result<LogGuard, LogError> {
     telemetry::init(&settings(logging))
 }
 
-/// Logs what was noticed while the configuration was read, then the effective configuration.
-pub(crate) fn log_configuration(config: &Config, notices: &[Notice]) {
+/// Logs what was noticed while the configuration was read.
+pub(crate) fn log_notices(notices: &[Notice]) {
     for notice in notices {
         let text = notice.text.as_str();
         match notice.level {
@@ -21,6 +21,10 @@ pub(crate) fn log_configuration(config: &Config, notices: &[Notice]) {
             NoticeLevel::Debug => tracing::debug!(target: targets::CONFIG, "{text}"),
         }
     }
+}
+
+/// Logs the effective configuration, secrets masked.
+pub(crate) fn log_configuration(config: &Config) {
     tracing::info!(target: targets::CONFIG, "Computed configuration :");
     for line in config::effective_yaml(config).lines() {
         tracing::info!(target: targets::CONFIG, "{line}");

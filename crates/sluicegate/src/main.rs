@@ -17,7 +17,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) if args.check_config => cli::check(args.env.env_file.as_deref()),
-        Command::Run(args) => run::run(&args.env.source(), |_| {}),
+        Command::Run(args) => run::run(
+            &args.env.source(),
+            run::Greeting {
+                configuration: true,
+                ready: |_: &config::Config| {},
+            },
+        ),
         Command::Check(env) => cli::check(env.env_file.as_deref()),
         Command::Dev(args) => dev::run(&args),
         Command::Version => {

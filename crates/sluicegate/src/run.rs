@@ -10,8 +10,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::health::Health;
 use crate::{cli, logging};
 
-/// Runs the gateway until a signal ends it; `announce` is called once it serves.
-pub(crate) fn run(source: &Source, announce: impl FnOnce(&Config)) -> ExitCode {
+/// What is said at the start.
+pub(crate) struct Greeting<F> {
+    /// Log the effective configuration.
+    pub(crate) configuration: bool,
+    /// Called once the gateway serves.
+    pub(crate) ready: F,
+}
+
+/// Runs the gateway until a signal ends it.
+pub(crate) fn run(source: &Source, greeting: Greeting<impl FnOnce(&Config)>) -> ExitCode {
     let loaded = match cli::load(source) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -27,7 +35,10 @@ pub(crate) fn run(source: &Source, announce: impl FnOnce(&Config)) -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return fail(&format!("cannot set up logging: {error}")),
     };
-    logging::log_configuration(&loaded.config, &loaded.notices);
+    logging::log_notices(&loaded.notices);
+    if greeting.configuration {
+        logging::log_configuration(&loaded.config);
+    }
     for warning in auth.warnings() {
         let variable = loaded.config.upstream.main.variable_for(warning.property);
         tracing::warn!(target: targets::CONFIG, "{variable}: {}", warning.reason);
@@ -36,16 +47,15 @@ pub(crate) fn run(source: &Source, announce: impl FnOnce(&Config)) -> ExitCode {
         .enable_all()
         .build()
     {
-        Ok(runtime) => {
-            tokio::task::LocalSet::new().block_on(&runtime, serve(&loaded.config, auth, announce))
-        }
+        Ok(runtime) => tokio::task::LocalSet::new()
+            .block_on(&runtime, serve(&loaded.config, auth, greeting.ready)),
         Err(error) => fail(&format!("cannot start the runtime: {error}")),
     };
     drop(log); // writes what is still queued
     code
 }
 
-async fn serve(config: &Config, auth: UpstreamAuth, announce: impl FnOnce(&Config)) -> ExitCode {
+async fn serve(config: &Config, auth: UpstreamAuth, ready: impl FnOnce(&Config)) -> ExitCode {
     let started = std::time::Instant::now();
     let health = match Health::start(config) {
         Ok(health) => health,
@@ -77,7 +87,7 @@ async fn serve(config: &Config, auth: UpstreamAuth, announce: impl FnOnce(&Confi
         }
     };
     tracing::info!(target: targets::GATEWAY, elapsed = ?started.elapsed(), "ready");
-    announce(config);
+    ready(config);
 
     signals.next().await;
     health.draining();

@@ -131,7 +131,7 @@ settings! { IDENTITY:
         "Kafka group by which the nodes find each other.").computed("`conduktor_` and the cluster id").not_yet();
     INTERNAL_LOAD_BALANCING = Setting::new("GATEWAY_FEATURE_FLAGS_INTERNAL_LOAD_BALANCING", Kind::Bool,
         "Nodes name each other to clients in order to spread connections.").default("true").not_yet_unless("false");
-    RACK_ID = Setting::new("GATEWAY_RACK_ID", Kind::Text, "Rack of this node, as `broker.rack`.").not_yet();
+    RACK_ID = Setting::new("GATEWAY_RACK_ID", Kind::Text, "Rack of this node, as `broker.rack`: when another broker has to stand in, one of this rack is preferred.");
 }
 
 settings! { LISTENERS:
