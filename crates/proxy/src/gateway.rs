@@ -105,6 +105,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     admission: Arc<Admission>,
     tasks: Vec<JoinHandle<()>>,
+    /// A worker ends, and its connections with it, when nobody can hand it a connection any more.
+    _workers: Arc<Vec<WorkerHandle>>,
     refresher: JoinHandle<()>,
     shutdown: config::Shutdown,
 }
@@ -174,6 +176,7 @@ impl Gateway {
             shared,
             admission,
             tasks,
+            _workers: workers,
             refresher,
             shutdown: config.shutdown,
         })
