@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use testkit::owner::Owner;
+use testkit::raw::{RawClient, Request};
 use testkit::rdkafka::client::ClientContext;
 use testkit::rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use testkit::rdkafka::error::KafkaError;
@@ -36,13 +37,6 @@ struct Events {
 impl Journal {
     fn with<T>(&self, act: impl FnOnce(&mut Events) -> T) -> T {
         act(&mut self.0.lock().expect("no test panics holding it"))
-    }
-
-    fn assert_undisturbed(&self) {
-        self.with(|events| {
-            assert!(events.trouble.is_empty(), "{:#?}", events.trouble);
-            assert_eq!(events.disconnects, 0);
-        });
     }
 }
 
@@ -163,9 +157,9 @@ impl Pair {
     }
 
     fn finish(self) {
-        self.journal.assert_undisturbed();
-        self.journal
-            .with(|events| assert_eq!(events.delivered, self.sent));
+        let events = self.journal.with(std::mem::take);
+        assert!(events.trouble.is_empty(), "{:#?}", events.trouble);
+        assert_eq!((events.disconnects, events.delivered), (0, self.sent));
     }
 }
 
@@ -213,7 +207,65 @@ fn bearer_sessions() -> Result<()> {
     clients_outlive_sessions("OAUTHBEARER", &client_credentials(CLIENT_SECRET))
 }
 
-/// A fetch that waits in the broker for longer than a session lasts, and requests behind it on the same connection.
+/// The broker reads a request behind a waiting fetch when it has answered that one: here after the session has ended.
+#[test]
+fn requests_behind_a_fetch_that_outlasts_the_session() -> Result<()> {
+    let world = world()?;
+    let gateway = gateway(world, "PLAIN", &plain(PASSWORD), &[])?;
+    let topic = shared::unique("sessions");
+    librdkafka::create_topic(&gateway.bootstrap(), &topic, 1)?;
+    librdkafka::produce(&gateway.bootstrap(), &[], &topic, ["first".to_owned()])?;
+    let view = world.cluster.view()?;
+    let mut partitions = view.partitions.iter();
+    let leader = partitions.find(|p| p.topic == topic).map(|p| p.leader);
+    let slot = leader.and_then(|id| u16::try_from(id - 1).ok());
+    let mut client = RawClient::connect(&gateway.address(slot.expect("a leader")))?;
+
+    let mut body = Vec::new();
+    body.extend((-1_i32).to_be_bytes()); // not a replica
+    body.extend(((SESSION * 3 / 2).as_millis() as i32).to_be_bytes());
+    body.extend(1_i32.to_be_bytes()); // bytes worth an answer
+    body.extend(1_000_000_i32.to_be_bytes());
+    body.push(0); // uncommitted
+    body.extend(1_i32.to_be_bytes()); // topics
+    body.extend((topic.len() as i16).to_be_bytes());
+    body.extend(topic.as_bytes());
+    body.extend(1_i32.to_be_bytes()); // partitions
+    body.extend(0_i32.to_be_bytes());
+    body.extend(1_i64.to_be_bytes()); // from the end on
+    body.extend(1_000_000_i32.to_be_bytes());
+    let fetch = Request {
+        api: 1,
+        version: 4,
+        flexible: false,
+        client_id: "raw",
+        body: &body,
+    };
+    let metadata = Request {
+        api: 3,
+        version: 1,
+        body: &[0; 4], // no topics
+        ..fetch
+    };
+    for _ in 0..2 {
+        let sent = [client.send(fetch)?, client.send(metadata)?];
+        let answers = [client.receive()?, client.receive()?];
+        assert_eq!(answers.each_ref().map(|answer| id(answer)), sent);
+        // Behind throttle time, name and partition.
+        let error = 4 + 4 + 4 + 2 + topic.len() + 4 + 4;
+        assert_eq!(answers[0].get(error..error + 2), Some(&[0, 0][..]));
+    }
+    stop(world, gateway)
+}
+
+/// The correlation id of an answer.
+fn id(answer: &[u8]) -> i32 {
+    answer
+        .first_chunk()
+        .map_or(-1, |id| i32::from_be_bytes(*id))
+}
+
+/// Consumers that wait for longer than a session lasts.
 #[test]
 fn sessions_that_end_during_a_long_fetch() -> Result<()> {
     let world = world()?;
@@ -224,7 +276,6 @@ fn sessions_that_end_during_a_long_fetch() -> Result<()> {
         &[
             ("fetch.wait.max.ms", &wait),
             ("topic.metadata.refresh.interval.ms", "500"),
-            ("topic.metadata.refresh.sparse", "false"),
         ],
     )?;
     pair.idle(4)?;
