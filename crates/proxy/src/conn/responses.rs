@@ -106,6 +106,9 @@ impl Connection {
 
     /// Waits for something to do while nothing is owed. `Some`: the broker has closed.
     async fn wait(&self, giving: &mut Giving) -> Result<Option<End>, Failure> {
+        if !giving.window.is_empty() {
+            return Err(Failure::Unasked);
+        }
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
             tokio::select! {
