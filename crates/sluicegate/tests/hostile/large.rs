@@ -186,11 +186,14 @@ fn addresses_are_hidden(api: ApiKey, version: i16, make: Make) {
                 let answer = call(&mut client, &default_frame(api, version, id));
                 assert_eq!(answer[0], 0, "tagged fields of the header");
                 let interest = Interest::of(&[Entity::NodeId, Entity::Host, Entity::Port]);
-                let plan = Plan::compile(api, version, Direction::Response, interest).unwrap();
+                let plan = Plan::compile(api, version, Direction::Response, interest)
+                    .expect("it is known");
                 let mut seen = Seen::default();
                 let what = format!("{} v{version}, {host}, {records}", api.name());
                 plan.visit(&answer[1..], &mut seen).expect(&what);
-                let port: i64 = gateway.bootstrap()["127.0.0.1:".len()..].parse().unwrap();
+                let port: i64 = gateway.bootstrap()["127.0.0.1:".len()..]
+                    .parse()
+                    .expect("a port");
                 let ours = (i64::from(NODE), "127.0.0.1".to_owned(), port);
                 match seen.0.as_slice() {
                     [] => assert!(!kept || nodes.is_empty(), "{what}: vanished"),

@@ -31,7 +31,6 @@ const SPEAKS: &[(i16, i16, i16)] = &[
 /// A request of a client under test.
 pub(crate) struct Asked {
     pub(crate) api: i16,
-    pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) body: Vec<u8>,
     /// Which of the connections that the broker has seen, from 0.
@@ -142,7 +141,6 @@ fn read(stream: &mut TcpStream, connection: usize) -> Option<(Asked, bool)> {
     let header = RequestHeader::parse(&frame).ok()?;
     let asked = Asked {
         api: header.api.0,
-        version: header.version,
         correlation_id: header.correlation_id,
         body: frame[header.len..].to_vec(),
         connection,

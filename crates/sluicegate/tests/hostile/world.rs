@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use devbroker::{DevCluster, Faults, Options};
-use testkit::{Gateway, GatewayOptions, Result, wait};
+use testkit::{Gateway, GatewayOptions, wait};
 use tokio::runtime::Handle;
 
 /// How long a condition may take to come true, the machine being busy.
@@ -112,6 +112,3 @@ pub(crate) fn cpu_seconds(gateway: &mut Gateway, work: impl FnOnce()) -> f64 {
     work();
     (ticks(gateway) - before) as f64 / 100.0
 }
-
-/// For tests that return nothing but errors of the kit.
-pub(crate) type Outcome = Result<()>;
