@@ -12,9 +12,11 @@
 //! | [`normal`] | what may differ |
 //! | [`prepare`] | topics, records, groups that cases need |
 //! | [`cases`] | the cases |
+//! | [`endpoints`] | hints of leaders that do not fit |
 //! | [`refused`] | what is not offered is not forwarded either |
 
 mod cases;
+mod endpoints;
 mod message;
 mod normal;
 mod prepare;

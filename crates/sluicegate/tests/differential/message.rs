@@ -49,7 +49,9 @@ pub(crate) fn decode(
 
 /// Bytes as hexadecimal text.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    bytes.iter().flat_map(digits).collect()
 }
 
 /// The bytes of hexadecimal text.
@@ -57,13 +59,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// # Panics
 /// If it is not hexadecimal.
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<char> = text.chars().collect();
-    digits
-        .chunks(2)
-        .map(|pair| {
-            let pair: String = pair.iter().collect();
-            u8::from_str_radix(&pair, 16).expect("hexadecimal text")
-        })
+    let digit = |digit: &u8| {
+        let value = char::from(*digit).to_digit(16);
+        value.expect("hexadecimal text") as u8
+    };
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| pair.iter().fold(0, |byte, part| byte << 4 | digit(part)))
         .collect()
 }
 
@@ -335,5 +337,42 @@ impl<'a> Reader<'a> {
             .ok_or("the message is cut off")?;
         self.rest = rest;
         Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::testing::{Rng, random_body};
+
+    use super::*;
+
+    #[test]
+    fn every_message_reads_as_it_was_written() {
+        let mut rng = Rng::new(7);
+        for api in ApiKey::all() {
+            let spec = api.spec().unwrap();
+            for version in spec.min_version..=spec.max_version {
+                for dir in [Direction::Request, Direction::Response] {
+                    let body = random_body(api, version, dir, &mut rng);
+                    let mut message = decode(api, version, dir, &body).unwrap();
+                    drop_unknown_tags(&mut message);
+                    let body = encode(api, version, dir, &message);
+                    wire::walk::validate(api, version, dir, &body).unwrap();
+                    let again = decode(api, version, dir, &body).unwrap();
+                    assert_eq!(again, message, "{api} v{version} {dir:?}");
+                }
+            }
+        }
+    }
+
+    fn drop_unknown_tags(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.remove(UNKNOWN_TAGS);
+                object.values_mut().for_each(drop_unknown_tags);
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(drop_unknown_tags),
+            _ => {}
+        }
     }
 }

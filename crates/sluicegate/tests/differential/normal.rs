@@ -172,7 +172,7 @@ fn scalar(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
         (FieldType::Uuid, Value::String(id)) => {
             let known = names.aliases.iter().find(|(raw, _)| raw == id);
             match known {
-                Some((_, label)) => json!(label),
+                Some((_, label)) => json!(same_text(label, names)),
                 None if id.bytes().all(|digit| digit == b'0') => value.clone(),
                 None if spec.entity == Entity::TopicId || masked => {
                     json!(format!("<{}>", spec.name))
@@ -183,8 +183,7 @@ fn scalar(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
         (FieldType::Bytes, Value::String(bytes)) => json!(hex(&same_names(unhex(bytes), names))),
         (FieldType::Records, Value::String(bytes)) => records(&unhex(bytes)),
         (FieldType::String, Value::String(text)) => {
-            let text = same_names(text.clone().into_bytes(), names);
-            let mut text = String::from_utf8_lossy(&text).into_owned();
+            let mut text = same_text(text, names);
             for (raw, label) in names.aliases {
                 text = text.replace(raw, label);
             }
@@ -210,6 +209,11 @@ fn scalar(spec: &FieldSpec, value: &Value, names: &Names<'_>) -> Value {
         },
         _ => value.clone(),
     }
+}
+
+fn same_text(text: &str, names: &Names<'_>) -> String {
+    let bytes = same_names(text.as_bytes().to_vec(), names);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Names of both sides made equal, in texts and in subscriptions and assignments of classic groups.
@@ -288,4 +292,62 @@ fn describe_batch(batch: &[u8]) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::side::compare;
+
+    /// A gateway at `gw.test`, brokers at `kafka`, both with port 9000 + node id.
+    fn said(letter: char, answer: &Value) -> Vec<String> {
+        let host = if letter == 'b' { "gw.test" } else { "kafka" };
+        let side = Side {
+            letter,
+            doors: Default::default(),
+            addresses: (1..4)
+                .map(|id| (id, (host.to_owned(), 9000 + id as u16)))
+                .collect(),
+        };
+        let names = Names {
+            side: &side,
+            own_prefix: &format!("diff-{letter}-"),
+            own_suffix: "-k3-v12-",
+            aliases: &[],
+        };
+        flatten(&normalise(ApiKey::METADATA, 12, answer, &names))
+    }
+
+    fn metadata(host: &str, port: i32, topic: &str, code: i16) -> Value {
+        json!({
+            "ThrottleTimeMs": port,
+            "Brokers": [{ "NodeId": 1, "Host": host, "Port": port }],
+            "ControllerId": 2,
+            "Topics": [{ "ErrorCode": code, "Name": topic }],
+        })
+    }
+
+    #[test]
+    fn own_addresses_and_names_are_no_difference() {
+        let direct = said('a', &metadata("kafka", 9001, "diff-a-t-k3-v12-aa", 0));
+        let gateway = said('b', &metadata("gw.test", 9001, "diff-b-t-k3-v12-xy", 0));
+        assert_eq!(compare(&direct, &gateway), Ok(()));
+    }
+
+    #[test]
+    fn addresses_of_others_and_all_else_are_differences() {
+        let direct = said('a', &metadata("kafka", 9001, "t", 0));
+        for (host, port, topic, code) in [
+            ("kafka", 9001, "t", 0),
+            ("gw.test", 9002, "t", 0),
+            ("gw.test", 9001, "u", 0),
+            ("gw.test", 9001, "t", 3),
+        ] {
+            let gateway = said('b', &metadata(host, port, topic, code));
+            assert!(
+                compare(&direct, &gateway).is_err(),
+                "{host} {port} {topic} {code}"
+            );
+        }
+    }
 }

@@ -11,6 +11,10 @@ use crate::side::{Run, error_codes};
 pub(crate) const ORDERS: &str = "diff-s-orders";
 /// Topic of one partition that only broker 1 has.
 pub(crate) const SINGLE: &str = "diff-s-single";
+/// Topic of one partition on broker 2 with one record of [`LARGE_VALUE`] bytes.
+pub(crate) const LARGE: &str = "diff-s-large";
+/// More than the gateway holds of an answer that streams.
+const LARGE_VALUE: usize = 700_000;
 /// Group with committed offsets of [`ORDERS`], without members.
 pub(crate) const GROUP: &str = "diff-s-group";
 /// Transactional id without a transaction.
@@ -25,12 +29,17 @@ pub(crate) const TIMESTAMP: i64 = 1_700_000_000_000;
 /// Replicas of three partitions, a different broker leading each.
 pub(crate) const SPREAD: &[&[i32]] = &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
 
+/// One replica of each of three partitions, each on a broker of its own: quicker to make than [`SPREAD`].
+pub(crate) const SINGLES: &[&[i32]] = &[&[1], &[2], &[3]];
+
 /// Makes what reading cases read. `run` is a direct one.
 pub(crate) fn fixtures(run: &mut Run<'_>) -> Result<()> {
     topic(run, ORDERS, SPREAD)?;
     topic(run, SINGLE, &[&[1]])?;
     produce(run, 1, ORDERS, 0, &batch(3, "first"))?;
     produce(run, 1, ORDERS, 0, &batch(3, "second"))?;
+    topic(run, LARGE, &[&[2]])?;
+    produce(run, 2, LARGE, 0, &batch(1, &"x".repeat(LARGE_VALUE)))?;
     produce(run, 2, ORDERS, 1, &batch(1, "only"))?;
     let node = coordinator(run, Kind::Group, GROUP)?;
     commit(run, node, GROUP, ORDERS, 2)?;
@@ -282,15 +291,15 @@ pub(crate) fn batch_of(
 ) -> Vec<u8> {
     let mut records = Vec::new();
     for offset in 0..count {
-        let mut record = vec![0]; // attributes
         let key = [b'k', b'0' + offset];
-        record.extend([0, zigzag(i64::from(offset))]);
-        record.push(zigzag(key.len() as i64));
+        let mut record = vec![0, 0]; // attributes, time after the first
+        put_varint(offset.into(), &mut record);
+        put_varint(key.len() as i64, &mut record);
         record.extend(key);
-        record.push(zigzag(value.len() as i64));
+        put_varint(value.len() as i64, &mut record);
         record.extend(value.bytes());
         record.push(0); // headers
-        records.push(zigzag(record.len() as i64));
+        put_varint(record.len() as i64, &mut records);
         records.extend(record);
     }
     let last = i32::from(count) - 1;
@@ -346,9 +355,12 @@ pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     Err(Error::Violated(what()))
 }
 
-/// A small number as the one-byte varint of records.
-fn zigzag(value: i64) -> u8 {
-    let value = u8::try_from(value << 1).unwrap_or(u8::MAX);
-    assert!(value < 0x80, "test records are small");
-    value
+/// Appends a signed varint, as in records.
+fn put_varint(value: i64, out: &mut Vec<u8>) {
+    let mut rest = (value << 1 ^ value >> 63) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }

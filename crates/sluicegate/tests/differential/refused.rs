@@ -1,12 +1,13 @@
 //! What clients are not offered is not forwarded either: keys with a reason, and versions beyond the offered range.
 
+use serde_json::json;
 use testkit::raw::{RawClient, Request};
 use testkit::{Error, Result};
 use wire::api::{ApiKey, Direction};
 
 use crate::cases::{Coverage, coverage};
 use crate::message;
-use crate::side::is_close;
+use crate::side::{Run, is_close};
 use crate::world::World;
 
 const UNSUPPORTED_VERSION: i64 = 35;
@@ -76,6 +77,34 @@ fn an_unknown_version_of_api_versions_gets_the_known_ones() -> Result<()> {
         let direct = ask(&world.direct.doors[&1], version)?;
         let gateway = ask(&world.gateway.doors[&1], version)?;
         assert_eq!(direct, gateway, "ApiVersions v{version}");
+    }
+    Ok(())
+}
+
+/// A client that says that it is a replica would read past the high watermark with the gateway's rights.
+#[test]
+fn requests_of_replicas_are_refused() -> Result<()> {
+    const CLUSTER_AUTHORIZATION_FAILED: i64 = 31;
+    let world = World::get();
+    let apis = [
+        (ApiKey::FETCH, 4),
+        (ApiKey::LIST_OFFSETS, 1),
+        // Before version 3 it does not say who asks.
+        (ApiKey::OFFSET_FOR_LEADER_EPOCH, 3),
+    ];
+    for (api, first) in apis {
+        for version in world.common(api) {
+            if version < first {
+                continue;
+            }
+            let replica = match api {
+                ApiKey::FETCH if version >= 15 => json!({ "ReplicaState": { "ReplicaId": 2 } }),
+                _ => json!({ "ReplicaId": 2 }),
+            };
+            let answer = Run::new(&world.gateway, api, version).ask(1, "replica", replica)?;
+            let refused = answer.is_null() || answer["ErrorCode"] == CLUSTER_AUTHORIZATION_FAILED;
+            assert!(refused, "{api} v{version}: {answer}");
+        }
     }
     Ok(())
 }

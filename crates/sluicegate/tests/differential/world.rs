@@ -57,17 +57,7 @@ impl World {
                 .collect::<Result<_>>()?,
             doors,
         };
-        let doors: BTreeMap<i32, String> = (1..)
-            .zip((0..3).map(|slot| process.address(slot)))
-            .collect();
-        let gateway = Side {
-            letter: 'b',
-            addresses: doors
-                .iter()
-                .map(|(id, address)| Ok((*id, (ADVERTISED_HOST.to_owned(), split(address)?.1))))
-                .collect::<Result<_>>()?,
-            doors,
-        };
+        let gateway = gateway_side(&process, ADVERTISED_HOST)?;
         let mut run = Run::new(&direct, ApiKey::API_VERSIONS, 0);
         prepare::fixtures(&mut run)?;
         prepare::side_fixtures(&mut run)?;
@@ -81,6 +71,11 @@ impl World {
             _process: Mutex::new(process),
             cluster,
         })
+    }
+
+    /// The brokers behind the gateway.
+    pub(crate) fn cluster(&self) -> &KafkaCluster {
+        &self.cluster
     }
 
     /// Versions that the gateway offers.
@@ -152,6 +147,21 @@ impl World {
         }
         Err(format!("the brokers never say the same twice:\n{change}"))
     }
+}
+
+/// The way through a gateway that advertises `host`.
+pub(crate) fn gateway_side(process: &Gateway, host: &str) -> Result<Side> {
+    let doors: BTreeMap<i32, String> = (1..)
+        .zip((0..3).map(|slot| process.address(slot)))
+        .collect();
+    let addresses = doors
+        .iter()
+        .map(|(id, address)| Ok((*id, (host.to_owned(), split(address)?.1))));
+    Ok(Side {
+        letter: 'b',
+        addresses: addresses.collect::<Result<_>>()?,
+        doors,
+    })
 }
 
 fn transcript(mut run: Run<'_>, script: Script) -> Result<Vec<String>, String> {

@@ -5,10 +5,10 @@ use testkit::{Error, Result};
 use wire::api::ApiKey;
 
 use crate::cases::{Coverage, coverage};
-use crate::prepare::{ORDERS, SPREAD, ensure, text, topic};
+use crate::prepare::{ORDERS, SINGLES, ensure, text, topic};
 use crate::side::Run;
 
-/// A direct answer is changed by the rules that `docs` of the gateway give, and then has to be the same.
+/// The gateway answers itself. What a broker answers is cut to what the gateway offers, and then has to be the same.
 pub(crate) fn api_versions(run: &mut Run<'_>) -> Result<()> {
     let request =
         |name: &str| json!({ "ClientSoftwareName": name, "ClientSoftwareVersion": "1.0" });
@@ -158,7 +158,7 @@ pub(crate) fn describe_log_dirs(run: &mut Run<'_>) -> Result<()> {
 
 pub(crate) fn alter_log_dirs(run: &mut Run<'_>) -> Result<()> {
     let name = run.name("staying");
-    topic(run, &name, SPREAD)?;
+    topic(run, &name, SINGLES)?;
     let some = json!({ "Topics": [{ "Topic": name, "Partitions": [0] }] });
     let answer = run.must(1, ApiKey::DESCRIBE_LOG_DIRS, 1, some)?;
     let path = text(&answer["Results"][0]["LogDir"]);

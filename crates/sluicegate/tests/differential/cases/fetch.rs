@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::Result;
 
-use crate::prepare::{NO_TOPIC_ID, ORDERS, SINGLE, ensure, topic_id};
+use crate::prepare::{LARGE, NO_TOPIC_ID, ORDERS, SINGLE, ensure, topic_id};
 use crate::side::Run;
 
 pub(crate) fn fetch(run: &mut Run<'_>) -> Result<()> {
@@ -38,18 +38,33 @@ pub(crate) fn fetch(run: &mut Run<'_>) -> Result<()> {
     if run.version >= 7 {
         session(run, &id)?;
     }
-    let id = topic_id(run, SINGLE)?;
-    let single = json!({
-        "Topic": SINGLE,
-        "TopicId": id,
-        "Partitions": [partition(0, 0, json!({}))],
-    });
-    let answer = run.ask(2, "no replica", plain(&[single]))?;
+    let single = lost(run)?;
+    let answer = run.ask(2, "no replica", plain(std::slice::from_ref(&single)))?;
     if run.version >= 16 {
-        let hinted = &answer["NodeEndpoints"][0]["NodeId"];
-        ensure(*hinted == 1, || format!("no hint of the leader: {answer}"))?;
+        hinted(&answer)?;
+        // An answer whose end comes long after its length.
+        let large = topic_id(run, LARGE)?;
+        let both = [of_topic(LARGE, &large), single];
+        let answer = run.ask(2, "large, no replica", plain(&both))?;
+        hinted(&answer)?;
     }
     Ok(())
+}
+
+/// A partition that only broker 1 has.
+pub(crate) fn lost(run: &mut Run<'_>) -> Result<Value> {
+    let id = topic_id(run, SINGLE)?;
+    Ok(of_topic(SINGLE, &id))
+}
+
+/// All of partition 0.
+pub(crate) fn of_topic(name: &str, id: &str) -> Value {
+    json!({ "Topic": name, "TopicId": id, "Partitions": [partition(0, 0, json!({}))] })
+}
+
+fn hinted(answer: &Value) -> Result<()> {
+    let hint = &answer["NodeEndpoints"][0]["NodeId"];
+    ensure(*hint == 1, || "no hint of the leader".to_owned())
 }
 
 /// Incremental fetch sessions (KIP-227).
@@ -94,12 +109,13 @@ fn partition(index: i32, offset: i64, more: Value) -> Value {
     merged(basics, more)
 }
 
-fn request(topics: &[Value], more: Value) -> Value {
+/// A request that waits for nothing.
+pub(crate) fn request(topics: &[Value], more: Value) -> Value {
     merged(json!({ "MaxWaitMs": 0, "Topics": topics }), more)
 }
 
 /// The fields of both objects.
-pub(crate) fn merged(mut basics: Value, more: Value) -> Value {
+fn merged(mut basics: Value, more: Value) -> Value {
     if let (Some(basics), Value::Object(more)) = (basics.as_object_mut(), more) {
         basics.extend(more);
     }

@@ -2,7 +2,7 @@
 
 mod cluster;
 mod configs;
-mod fetch;
+pub(crate) mod fetch;
 mod groups;
 mod metadata;
 mod modern_groups;

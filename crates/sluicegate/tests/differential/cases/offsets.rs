@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::Result;
 
-use crate::prepare::{ORDERS, SPREAD, TIMESTAMP, batch, produce, topic};
+use crate::prepare::{ORDERS, SINGLES, TIMESTAMP, batch, produce, topic};
 use crate::side::Run;
 
 pub(crate) fn list_offsets(run: &mut Run<'_>) -> Result<()> {
@@ -59,7 +59,7 @@ pub(crate) fn offset_for_leader_epoch(run: &mut Run<'_>) -> Result<()> {
 
 pub(crate) fn delete_records(run: &mut Run<'_>) -> Result<()> {
     let name = run.name("shrinking");
-    topic(run, &name, SPREAD)?;
+    topic(run, &name, SINGLES)?;
     produce(run, 1, &name, 0, &batch(5, "some"))?;
     let request = |topic: &str, partition: i32, offset: i64| -> Value {
         json!({

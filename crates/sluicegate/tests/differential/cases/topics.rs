@@ -19,8 +19,12 @@ pub(crate) fn create(run: &mut Run<'_>) -> Result<()> {
     let request = |topics: &[Value], validate: bool| json!({ "Topics": topics, "timeoutMs": 30_000, "validateOnly": validate });
     let compacted = json!([{ "Name": "cleanup.policy", "Value": "compact" }]);
     let good = of(&name, 2, 3, compacted);
-    run.ask(1, "validate only", request(&[good.clone()], true))?;
-    run.ask(2, "made", request(&[good.clone()], false))?;
+    run.ask(
+        1,
+        "validate only",
+        request(std::slice::from_ref(&good), true),
+    )?;
+    run.ask(2, "made", request(std::slice::from_ref(&good), false))?;
     run.ask(3, "exists", request(&[good], false))?;
     let wrong = json!([{ "Name": "cleanup.policy", "Value": "sometimes" }]);
     let many = [

@@ -6,7 +6,7 @@ use wire::api::ApiKey;
 
 use crate::message::hex;
 use crate::prepare::{
-    Kind, Producer, SPREAD, batch_of, coordinator, ensure, init_producer, other, produce, topic,
+    Kind, Producer, SINGLES, batch_of, coordinator, ensure, init_producer, other, produce, topic,
 };
 use crate::side::Run;
 
@@ -55,7 +55,7 @@ impl Setting {
     fn new(run: &mut Run<'_>) -> Result<Setting> {
         let id = run.name("writing");
         let name = run.name("written");
-        topic(run, &name, SPREAD)?;
+        topic(run, &name, SINGLES)?;
         let node = coordinator(run, Kind::Transaction, &id)?;
         let producer = init_producer(run, node, &id)?;
         Ok(Setting {
@@ -230,7 +230,7 @@ pub(crate) fn offset_commit(run: &mut Run<'_>) -> Result<()> {
 
 pub(crate) fn describe_producers(run: &mut Run<'_>) -> Result<()> {
     let name = run.name("owned");
-    topic(run, &name, SPREAD)?;
+    topic(run, &name, SINGLES)?;
     let body = json!({ "TransactionalId": null, "TransactionTimeoutMs": 60_000 });
     let answer = run.must(1, ApiKey::INIT_PRODUCER_ID, 4, body)?;
     let producer = Producer {
