@@ -77,8 +77,11 @@ impl Verifiable {
     ) -> Result<Verifiable> {
         let mut args = vec!["--topic", topic, "--group-id", group, "--verbose"];
         args.extend(["--reset-policy", "earliest"]);
-        // The consumer protocol (KIP-848) leaves the session time-out to the broker.
-        if !settings.contains(&("group.protocol", "consumer")) {
+        // The tool's own argument wins over the setting. The consumer protocol (KIP-848) leaves the session time-out to
+        // the broker.
+        if settings.contains(&("group.protocol", "consumer")) {
+            args.extend(["--group-protocol", "consumer"]);
+        } else {
             args.extend(["--session-timeout", "30000"]);
         }
         let tool = JavaTool::new(Tool::VerifiableConsumer, release, bootstrap)

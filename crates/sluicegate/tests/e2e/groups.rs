@@ -59,13 +59,17 @@ fn consumer_protocol_kip_848() -> Result<()> {
     let values = (0..500).map(|n| n.to_string());
     librdkafka::produce(&front.bootstrap(), &[], &topic, values)?;
     wait::until_true("all records", LIMIT, || one.count() + two.count() >= 500)?;
-    let described = JavaTool::new(Tool::ConsumerGroups, Release::V4_3, &front.bootstrap())
-        .args(&["--describe", "--group", &topic, "--state"])
-        .run(LIMIT)?;
-    assert!(
-        described.iter().any(|line| line.contains("Stable")),
-        "{described:?}"
-    );
+    // "uniform" is an assignor of the broker: a classic group would name one of the client's.
+    wait::until_true("a stable group of the new protocol", LIMIT, || {
+        JavaTool::new(Tool::ConsumerGroups, Release::V4_3, &front.bootstrap())
+            .args(&["--describe", "--group", &topic, "--state"])
+            .run(LIMIT)
+            .is_ok_and(|lines| {
+                lines
+                    .iter()
+                    .any(|line| line.contains("Stable") && line.contains("uniform"))
+            })
+    })?;
     let mut seen = one.stop(LIMIT)?;
     seen.extend(two.stop(LIMIT)?);
     let distinct: BTreeSet<&str> = seen.iter().map(|record| record.value.as_str()).collect();
