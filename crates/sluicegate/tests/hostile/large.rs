@@ -39,7 +39,7 @@ fn a_fetch_answer_of_100_mb_streams() {
     }
     let grown = gateway.peak_resident_bytes() - before;
     println!("100 MB fetch: memory grew by {} KiB", grown / 1024);
-    assert!(grown < 16 * MIB as u64, "memory grew by {grown} bytes");
+    assert!(grown < 4 * MIB as u64, "memory grew by {grown} bytes");
 }
 
 #[test]
@@ -260,5 +260,5 @@ fn a_metadata_answer_beyond_the_budget_ends_its_connection_only() {
     }
     small(&mut other);
     let grown = gateway.peak_resident_bytes() - before;
-    assert!(grown < 16 * MIB as u64, "memory grew by {grown} bytes");
+    assert!(grown < 8 * MIB as u64, "memory grew by {grown} bytes");
 }
