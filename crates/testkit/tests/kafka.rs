@@ -143,10 +143,11 @@ fn signed_tokens_are_checked_and_a_broker_can_join() -> Result<()> {
     let list = |token: &str| -> Result<testkit::java::Output> {
         std::fs::write(&token_file, token).map_err(testkit::Error::io("write the token"))?;
         JavaTool::new(
-            Tool::BrokerApiVersions,
+            Tool::Topics,
             Release::V3_9,
             &cluster.bootstrap(Listener::SaslPlaintext),
         )
+        .args(&["--list"])
         .config("security.protocol", "SASL_PLAINTEXT")
         .config("sasl.mechanism", "OAUTHBEARER")
         .config(

@@ -5,6 +5,7 @@
 use crate::front::{Front, LIMIT};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use testkit::verify::{Record, Verifiable, exactly_once};
 use testkit::{JavaTool, KafkaCluster, Listener, Release, Result, Tool, librdkafka, shared, wait};
@@ -40,24 +41,35 @@ fn survive_rolling_restarts(release: Release) -> Result<()> {
             .collect::<Result<_>>()?;
         let copying: Vec<_> = copiers
             .iter()
-            .map(|copier| scope.spawn(|| copier.run()))
+            .map(|copier| scope.spawn(|| told("copier", copier.client, copier.run())))
             .collect();
         for id in cluster.node_ids() {
             cluster.restart(id)?;
         }
-        for stream in streams {
-            stream.finish(&cluster)?;
-        }
-        copying.into_iter().try_for_each(|copying| {
-            copying
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        let finishing: Vec<_> = streams
+            .into_iter()
+            .map(|stream| scope.spawn(|| stream.finish(&cluster)))
+            .collect();
+        finishing.into_iter().chain(copying).try_for_each(joined)
     })?;
     for copier in &copiers {
         copier.check(&cluster)?;
     }
     front.finish()
+}
+
+fn joined(thread: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Says at once what went wrong: the rest of a long run may take another half an hour.
+fn told<T>(what: &str, client: Release, result: Result<T>) -> Result<T> {
+    if let Err(error) = &result {
+        println!("{what} {}: {error}", client.version());
+    }
+    result
 }
 
 /// A verifiable producer and a group of two verifiable consumers.
@@ -86,7 +98,11 @@ impl Stream {
         })
     }
 
-    fn finish(mut self, cluster: &KafkaCluster) -> Result<()> {
+    fn finish(self, cluster: &KafkaCluster) -> Result<()> {
+        told("client", self.client, self.compare(cluster))
+    }
+
+    fn compare(mut self, cluster: &KafkaCluster) -> Result<()> {
         self.producer.wait_for(messages(), LONG)?;
         let acknowledged = self.producer.stop(LIMIT)?;
         let direct = cluster.bootstrap(Listener::Plaintext);
@@ -134,7 +150,7 @@ impl Copier {
 
     /// The tool may give up when a transaction fails; it is made to be started again.
     fn run(&self) -> Result<()> {
-        let transaction = (messages() / 500).max(1).to_string();
+        let transaction = (messages() / 200).max(1).to_string();
         let start = std::time::Instant::now();
         loop {
             let output = JavaTool::new(
