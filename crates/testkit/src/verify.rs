@@ -137,18 +137,19 @@ impl Verifiable {
     /// Stops the tool in order (SIGTERM) and gives all records it reported.
     ///
     /// # Errors
-    /// It does not stop, or had reported an error.
+    /// It does not stop, or had reported an error before it was told to. What a producer is about to send when it is
+    /// stopped fails, and was never acknowledged.
     pub fn stop(mut self, limit: Duration) -> Result<Vec<Record>> {
+        let failed_before = !lock(&self.seen.failures).is_empty();
         self.tool.process().signal(Signal::Term);
         let status = self.tool.process().wait(limit)?;
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-        if lock(&self.seen.failures).is_empty() {
-            Ok(std::mem::take(&mut *lock(&self.seen.records)))
-        } else {
-            Err(self.failed(status))
+        if failed_before {
+            return Err(self.failed(status));
         }
+        Ok(std::mem::take(&mut *lock(&self.seen.records)))
     }
 
     fn failed(&mut self, status: i32) -> Error {
