@@ -22,6 +22,7 @@
 //! # async fn sasl_authenticate(_bytes: Vec<u8>) -> Vec<u8> { Vec::new() }
 //! ```
 
+pub mod accounts;
 pub mod sasl;
 pub mod tls;
 mod upstream;
