@@ -23,6 +23,7 @@
 //! ```
 
 pub mod accounts;
+pub mod acl;
 pub mod sasl;
 pub mod tls;
 mod upstream;
