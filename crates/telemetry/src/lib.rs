@@ -1,4 +1,4 @@
-//! Logs of the gateway, through `tracing`, to standard output.
+//! Logs of the gateway, through `tracing`, to standard output, and its [`metrics`].
 //!
 //! ```no_run
 //! use sluicegate_telemetry as telemetry;
@@ -14,6 +14,7 @@
 //! data plane goes on.
 
 mod format;
+pub mod metrics;
 mod sink;
 pub mod targets;
 mod time_format;

@@ -27,6 +27,8 @@ pub const STATE: &str = "sluicegate::state";
 pub const HTTP: &str = "sluicegate::http";
 /// Sockets and TLS.
 pub const SOCKET: &str = "sluicegate::socket";
+/// Who did what: calls of the admin API, authentications. Steered with [`GATEWAY`].
+pub const AUDIT: &str = "sluicegate::audit";
 /// Metrics.
 pub const METRICS: &str = "sluicegate::metrics";
 

@@ -1,0 +1,140 @@
+//! Metrics: one catalogue, cheap handles, and the two text forms that scrapers read.
+//!
+//! ```
+//! use sluicegate_telemetry::metrics::{Format, Metrics, MetricsSettings};
+//!
+//! let metrics = Metrics::new(&MetricsSettings::default());
+//! metrics.authentication_failed("billing", "PLAIN", "wrong-credentials");
+//! let text: String = metrics.encode(Format::Text).collect();
+//! assert!(text.contains("gateway_failed_authentications_total{username=\"billing\"} 1\n"));
+//! ```
+//!
+//! Every metric is declared once, in [`catalogue`]. A family hands out instruments by label values ([`Family::with`]); looking one up
+//! costs a lock and a comparison of texts, so paths that are walked per request keep the instrument, which is one atomic.
+//! A scrape copies a page of series at a time and never holds a lock while it writes.
+
+mod catalogue;
+mod family;
+mod instrument;
+mod text;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use catalogue::{Catalogue, DECLARATIONS};
+pub use family::{Declaration, Domain, Family};
+pub use instrument::{Counter, Gauge, Instrument, Kind};
+pub use text::{Encoding, Format};
+
+/// Label value of names that no account has.
+pub const UNKNOWN: &str = "<unknown>";
+/// Label value where no name was offered.
+pub const NONE: &str = "<none>";
+/// Label value that takes in what does not fit under a cap.
+pub const OTHER: &str = "<other>";
+/// Label value of clients that need not authenticate.
+pub const ANONYMOUS: &str = "anonymous";
+
+/// Mechanisms with series of their own. Clients choose the name that they ask for, so that other names share one series.
+const MECHANISMS: &[&str] = &[
+    "PLAIN",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-512",
+    "OAUTHBEARER",
+    "AWS_MSK_IAM",
+    "SSL",
+];
+
+/// Bounds on the number of series.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsSettings {
+    /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own; more are counted under [`OTHER`].
+    pub max_users: usize,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self { max_users: 1000 }
+    }
+}
+
+/// All metrics of the process; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    catalogue: Arc<Catalogue>,
+}
+
+impl Metrics {
+    /// Every family of the catalogue, born at zero where its labels are known.
+    pub fn new(settings: &MetricsSettings) -> Self {
+        Self {
+            catalogue: Arc::new(Catalogue::new(settings)),
+        }
+    }
+
+    /// The families, for paths that keep instruments.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The scrape as text, in chunks of a few KiB that are made while they are read.
+    pub fn encode(&self, format: Format) -> Encoding {
+        Encoding::new(Arc::clone(&self.catalogue), format)
+    }
+
+    /// Counts a failed authentication of a Kafka client. `username` is the attempted name if an account, super user or external
+    /// name matches it, else [`UNKNOWN`], or [`NONE`] if no name was offered; `mechanism` is the SASL mechanism or `SSL`, unknown ones are
+    /// counted as [`OTHER`]; `reason` is one of a fixed set.
+    pub fn authentication_failed(&self, username: &str, mechanism: &str, reason: &str) {
+        let mechanism = match MECHANISMS.contains(&mechanism) {
+            true => mechanism,
+            false => OTHER,
+        };
+        self.catalogue.failed_authentications.with([username]).inc();
+        self.catalogue
+            .failed_authentications_detail
+            .with([mechanism, reason])
+            .inc();
+    }
+
+    /// Counts a request, or part of one, that was denied, by the type of the resource and the operation, in Kafka's spelling.
+    pub fn authorization_denied(&self, resource_type: &str, operation: &str) {
+        self.catalogue
+            .authorization_denied
+            .with([resource_type, operation])
+            .inc();
+    }
+
+    /// Counts a connection that was closed because its session had expired (KIP-368).
+    pub fn expired_connections_killed(&self) {
+        self.catalogue.expired_connections_killed.with([]).inc();
+    }
+
+    /// Tells when the certificate of a use (`listener`, `admin`, `upstream`) expires.
+    pub fn certificate_expiry(&self, used_for: &str, not_after: SystemTime) {
+        let seconds = match not_after.duration_since(UNIX_EPOCH) {
+            Ok(after) => after.as_secs_f64(),
+            Err(before) => -before.duration().as_secs_f64(),
+        };
+        self.catalogue
+            .certificate_expiry
+            .with([used_for])
+            .set(seconds);
+    }
+
+    /// Counts a reload of a certificate that failed; the one before stays in use.
+    pub fn certificate_reload_failed(&self, used_for: &str) {
+        self.catalogue
+            .certificate_reload_failures
+            .with([used_for])
+            .inc();
+    }
+
+    /// Shows what was built.
+    pub fn build_info(&self, version: &str, commit: &str, rustc: &str) {
+        self.catalogue
+            .build_info
+            .with([version, commit, rustc])
+            .set(1.0);
+    }
+}
