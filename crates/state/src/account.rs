@@ -1,0 +1,117 @@
+//! Service accounts (`virtualization.md` 6.1).
+
+use serde_json::{Map, Value, json};
+
+use crate::resource::Resource;
+use crate::snapshot::{Snapshot, Table};
+use crate::topic::StoreTopic;
+
+/// An identity, unique by (virtual cluster, name).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceAccount {
+    /// The virtual cluster it belongs to; `passthrough` if none was said.
+    pub vcluster: String,
+    /// Its name: the ACL principal is `User:<name>`.
+    pub name: String,
+    /// How its clients authenticate.
+    pub kind: AccountKind,
+    /// What an API was given besides, echoed as it came (labels and the like).
+    pub metadata: Map<String, Value>,
+}
+
+/// How clients of an account authenticate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountKind {
+    /// With a token of this gateway.
+    Local,
+    /// As somebody whom another authority knows under these names.
+    External {
+        /// Unique over all virtual clusters.
+        external_names: Vec<String>,
+    },
+}
+
+impl ServiceAccount {
+    /// The names under which another authority knows it; none if it is local.
+    pub fn external_names(&self) -> &[String] {
+        match &self.kind {
+            AccountKind::Local => &[],
+            AccountKind::External { external_names } => external_names,
+        }
+    }
+}
+
+impl Resource for ServiceAccount {
+    const KIND: &'static str = "service-account";
+    const TOPIC: StoreTopic = StoreTopic::UserMappings;
+    const VERSION: u64 = 1;
+
+    fn name(&self) -> Vec<String> {
+        vec![self.vcluster.clone(), self.name.clone()]
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        match &self.kind {
+            AccountKind::Local => {
+                fields.insert("type".to_owned(), json!("LOCAL"));
+            }
+            AccountKind::External { external_names } => {
+                fields.insert("type".to_owned(), json!("EXTERNAL"));
+                fields.insert("externalNames".to_owned(), json!(external_names));
+            }
+        }
+        fields.insert("metadata".to_owned(), Value::Object(self.metadata.clone()));
+        fields
+    }
+
+    fn read(
+        _version: u64,
+        name: &[String],
+        mut fields: Map<String, Value>,
+    ) -> Result<Self, String> {
+        let [vcluster, name] = name else {
+            return Err("a service account has a virtual cluster and a name".to_owned());
+        };
+        let kind = match fields.get("type").and_then(Value::as_str) {
+            Some("LOCAL") => AccountKind::Local,
+            Some("EXTERNAL") => AccountKind::External {
+                external_names: texts(fields.remove("externalNames"))
+                    .ok_or("externalNames is not a list of texts")?,
+            },
+            _ => return Err("type is neither LOCAL nor EXTERNAL".to_owned()),
+        };
+        let metadata = match fields.remove("metadata") {
+            Some(Value::Object(metadata)) => metadata,
+            None => Map::new(),
+            Some(_) => return Err("metadata is not an object".to_owned()),
+        };
+        Ok(ServiceAccount {
+            vcluster: vcluster.clone(),
+            name: name.clone(),
+            kind,
+            metadata,
+        })
+    }
+
+    fn table(snapshot: &Snapshot) -> &Table<Self> {
+        &snapshot.accounts
+    }
+
+    fn table_mut(snapshot: &mut Snapshot) -> &mut Table<Self> {
+        &mut snapshot.accounts
+    }
+}
+
+fn texts(value: Option<Value>) -> Option<Vec<String>> {
+    let Some(Value::Array(items)) = value else {
+        return None;
+    };
+    items
+        .into_iter()
+        .map(|item| match item {
+            Value::String(text) => Some(text),
+            _ => None,
+        })
+        .collect()
+}
