@@ -6,7 +6,14 @@
 pub mod chain;
 pub mod client;
 pub mod jks;
+pub mod mapping;
 pub mod material;
+mod names;
 pub mod pem;
 pub mod pkcs12;
+pub mod server;
+pub mod subject;
 mod verify;
+mod verify_client;
+
+pub use subject::subject_name;
