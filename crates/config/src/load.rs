@@ -5,7 +5,7 @@ use crate::clusters::clusters;
 use crate::kafka;
 use crate::model::{
     AdminUser, ClientAuth, Config, Http, HttpsTls, Limits, LogLayout, LogLevel, Logging,
-    NetworkMode, Pool, PoolKind, SecurityMode, Shutdown,
+    NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics,
 };
 use crate::names::sort;
 use crate::report::{Problem, Report};
@@ -82,17 +82,19 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         group_id: fixed
             .text(&gateway::GROUP_ID)
             .map_or_else(|| format!("conduktor_{cluster_id}"), String::from),
-        cluster_id,
         pool: pool(fixed, security.mode, &mut findings),
         workers: workers(fixed, source.machine.cpus),
         limits: limits(fixed, source.machine.memory),
         http: http(fixed, users, &mut findings),
+        state: state_topics(fixed, &cluster_id),
+        metrics_max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(0),
         shutdown: Shutdown {
             delay_between_brokers: fixed.millis(&gateway::SHUTDOWN_DELAY),
             drain_timeout: fixed.millis(&gateway::SHUTDOWN_DRAIN_TIMEOUT),
         },
         startup_kafka_timeout: fixed.millis(&gateway::STARTUP_KAFKA_TIMEOUT),
         logging: logging(fixed),
+        cluster_id,
         network,
         security,
         upstream: Upstream { main, others },
@@ -106,6 +108,21 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         })
     } else {
         Err(findings.report)
+    }
+}
+
+fn state_topics(fixed: &Settings, cluster_id: &str) -> StateTopics {
+    let topic = |setting: &crate::catalogue::Setting, suffix: &str| match fixed.text(setting) {
+        Some(name) => name.trim().to_owned(),
+        None => format!("_conduktor_{cluster_id}_{suffix}"),
+    };
+    StateTopics {
+        accounts: topic(&gateway::USER_MAPPINGS_TOPIC, "usermappings"),
+        acls: topic(&gateway::ACLS_TOPIC, "acls"),
+        replication_factor: fixed
+            .number(&gateway::STORE_REPLICATION_FACTOR)
+            .unwrap_or(-1),
+        refresh_interval: fixed.millis(&gateway::STORE_TTL),
     }
 }
 

@@ -28,6 +28,10 @@ pub struct Config {
     pub limits: Limits,
     /// The admin port.
     pub http: Http,
+    /// The resources kept in Kafka.
+    pub state: StateTopics,
+    /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own.
+    pub metrics_max_users: usize,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// `GATEWAY_STARTUP_KAFKA_TIMEOUT_MS`: how long to try to reach the backing cluster at start.
@@ -176,6 +180,9 @@ pub struct ClientSecurity {
     pub tls: ClientTls,
     /// `GATEWAY_OAUTH_*`; `None` without a key set URL.
     pub oauth: Option<OAuthServer>,
+    /// `GATEWAY_OAUTH_USE_CC_POOL_ID`: with `KAFKA_MANAGED`, the identity pool of a relayed OAUTHBEARER exchange is the
+    /// principal.
+    pub use_pool_id: bool,
 }
 
 /// `GATEWAY_SSL_*`: TLS towards clients.
@@ -279,6 +286,19 @@ pub struct Limits {
     pub sasl_max_receive: usize,
     /// `GATEWAY_CONNECTION_FAILED_AUTHENTICATION_DELAY_MS`: pause before a failed authentication is answered.
     pub failed_authentication_delay: Duration,
+}
+
+/// The compacted topics that hold the gateway's resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateTopics {
+    /// `GATEWAY_USER_MAPPINGS_TOPIC`: service accounts.
+    pub accounts: String,
+    /// `GATEWAY_ACLS_TOPIC`: access control lists.
+    pub acls: String,
+    /// `GATEWAY_TOPIC_STORE_KCACHE_REPLICATION_FACTOR`; -1 is the brokers' default.
+    pub replication_factor: i16,
+    /// `GATEWAY_STORE_TTL_MS`: everything is read again after this.
+    pub refresh_interval: Duration,
 }
 
 /// The admin port.

@@ -141,7 +141,18 @@ pub(crate) fn client_security(
     if inferred.mode == SecurityMode::KafkaManaged {
         check_kafka_managed(network, kafka, findings);
     }
+    let tls = client_tls(fixed);
+    check_tls(network, &tls, findings);
+    let oauth = oauth(fixed, inferred.mode, findings);
+    check_token_key(fixed, network, inferred.mode, findings);
     let super_users = fixed.items(&gateway::SUPER_USERS, ';');
+    warn_of_super_users(
+        &super_users,
+        network,
+        inferred.mode,
+        oauth.is_some(),
+        findings,
+    );
     if super_users.iter().any(|name| name.contains(',')) {
         findings.warn(format!(
             "{}: an item contains ','; items are separated by ';'",
@@ -161,8 +172,89 @@ pub(crate) fn client_security(
         auto_create_topics: fixed.flag(&gateway::AUTO_CREATE_TOPICS).unwrap_or(false),
         max_reauth: Some(fixed.millis(&gateway::MAX_REAUTH)).filter(|limit| !limit.is_zero()),
         token_signing_key: fixed.secret(&gateway::USER_POOL_SECRET_KEY),
-        tls: client_tls(fixed),
-        oauth: oauth(fixed, inferred.mode, findings),
+        tls,
+        oauth,
+        use_pool_id: fixed.flag(&gateway::OAUTH_USE_CC_POOL_ID).unwrap_or(false),
+    }
+}
+
+/// TLS needs a certificate, and client certificates something to be checked against.
+fn check_tls(network: &Network, tls: &ClientTls, findings: &mut Findings) {
+    let served = |listener: &&Listener| listener.protocol.is_tls();
+    if let Some(listener) = network.listeners.iter().find(served)
+        && tls.key_store.is_none()
+    {
+        let problem = Problem::unset(
+            gateway::SSL_KEY_STORE_PATH.name,
+            "a file with a certificate chain and its private key",
+        );
+        findings.problem(problem.with(
+            protocol_variable(network, listener),
+            listener.protocol.as_str(),
+        ));
+    }
+    let asks = |listener: &&Listener| listener.client_auth != ClientAuth::None;
+    if let Some(listener) = network.listeners.iter().find(asks)
+        && tls.trust_store.is_none()
+    {
+        let variable = match network.mode {
+            NetworkMode::Listener => format!("GATEWAY_LISTENER_{}_SSL_CLIENT_AUTH", listener.name),
+            NetworkMode::Legacy | NetworkMode::ZeroConfig => {
+                gateway::SSL_CLIENT_AUTH.name.to_owned()
+            }
+        };
+        let problem = Problem::unset(
+            gateway::SSL_TRUST_STORE_PATH.name,
+            "a file with the certificates that client certificates are checked against",
+        );
+        findings.problem(problem.with(variable, listener.client_auth.as_str()));
+    }
+}
+
+/// There is no built-in signing key: whoever knew it could be anybody.
+fn check_token_key(
+    fixed: &Settings,
+    network: &Network,
+    mode: SecurityMode,
+    findings: &mut Findings,
+) {
+    let listener = network.listeners.iter().find(|l| l.protocol.is_sasl());
+    if let (SecurityMode::GatewayManaged, Some(listener), None) =
+        (mode, listener, fixed.text(&gateway::USER_POOL_SECRET_KEY))
+    {
+        let problem = Problem::unset(
+            gateway::USER_POOL_SECRET_KEY.name,
+            "base64 of at least 32 random bytes, as `openssl rand -base64 32` gives",
+        );
+        findings.problem(problem.with(
+            protocol_variable(network, listener),
+            listener.protocol.as_str(),
+        ));
+    }
+}
+
+fn warn_of_super_users(
+    given: &[String],
+    network: &Network,
+    mode: SecurityMode,
+    has_oauth: bool,
+    findings: &mut Findings,
+) {
+    let name = gateway::SUPER_USERS.name;
+    if mode == SecurityMode::KafkaManaged {
+        if !given.is_empty() {
+            findings.warn(format!("{name}: no effect, because Kafka checks access"));
+        }
+        return;
+    }
+    let asks = network
+        .listeners
+        .iter()
+        .any(|listener| listener.client_auth != ClientAuth::None);
+    if given.is_empty() && (asks || has_oauth) {
+        findings.warn(format!(
+            "{name} is not set: everybody whom the identity provider calls by the name of an admin user is a super user"
+        ));
     }
 }
 

@@ -238,7 +238,7 @@ fn a_host_that_nobody_can_reach() {
 }
 
 #[test]
-fn what_is_inferred_and_not_available_is_refused_with_a_way_out() {
+fn mode_and_protocol_are_inferred_from_kafka() {
     let sasl = [
         ("KAFKA_SASL_MECHANISM", "PLAIN"),
         (
@@ -246,67 +246,82 @@ fn what_is_inferred_and_not_available_is_refused_with_a_way_out() {
             "org.apache.kafka.common.security.plain.PlainLoginModule required username=u password=p;",
         ),
     ];
-    for kafka in ["SASL_PLAINTEXT", "SASL_SSL", "SSL"] {
-        let pairs = [sasl[0], sasl[1], ("KAFKA_SECURITY_PROTOCOL", kafka)];
-        for line in problems(&pairs) {
+    for (kafka, mode, protocol) in [
+        (
+            "SASL_PLAINTEXT",
+            SecurityMode::KafkaManaged,
+            SecurityProtocol::SaslPlaintext,
+        ),
+        (
+            "SASL_SSL",
+            SecurityMode::KafkaManaged,
+            SecurityProtocol::SaslSsl,
+        ),
+        ("SSL", SecurityMode::GatewayManaged, SecurityProtocol::Ssl),
+    ] {
+        let mut pairs = vec![sasl[0], sasl[1], ("KAFKA_SECURITY_PROTOCOL", kafka)];
+        if protocol.is_tls() {
+            // What is inferred needs a certificate like what is given.
+            let line = problem(&pairs);
             assert!(
-                line.contains("set GATEWAY_SECURITY_PROTOCOL=PLAINTEXT."),
+                line.contains("GATEWAY_SSL_KEY_STORE_PATH (not set)"),
                 "{line}"
             );
+            pairs.push(("GATEWAY_SSL_KEY_STORE_PATH", "/keys.p12"));
         }
-        let config = loaded(&[
-            pairs[0],
-            pairs[1],
-            pairs[2],
-            ("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT"),
-        ])
-        .config;
+        let security = loaded(&pairs).config;
+        assert_eq!(security.security.mode, mode, "{kafka}");
+        assert_eq!(security.network.listeners[0].protocol, protocol, "{kafka}");
+        pairs.push(("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT"));
+        let config = loaded(&pairs).config;
         assert_eq!(config.security.mode, SecurityMode::GatewayManaged);
-        assert_eq!(
-            config.network.listeners[0].protocol,
-            SecurityProtocol::Plaintext
-        );
     }
 }
 
 #[test]
 fn what_is_not_available_is_refused() {
+    let line = problem(&[("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true")]);
+    assert!(line.contains("no virtual clusters yet"), "{line}");
+}
+
+#[test]
+fn what_security_needs_is_asked_for() {
     for (pairs, part) in [
         (
-            with(&[("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SASL_SSL")]),
-            "does not serve SASL_SSL to clients yet",
+            with(&[("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SSL")]),
+            "GATEWAY_SSL_KEY_STORE_PATH (not set), GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL=SSL",
         ),
         (
-            with(&[("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SSL")]),
-            "GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL=SSL",
+            with(&[
+                ("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SSL"),
+                ("GATEWAY_LISTENER_EXT_SSL_CLIENT_AUTH", "REQUIRE"),
+                ("GATEWAY_SSL_KEY_STORE_PATH", "/keys.p12"),
+            ]),
+            "GATEWAY_SSL_TRUST_STORE_PATH (not set), GATEWAY_LISTENER_EXT_SSL_CLIENT_AUTH=REQUIRE",
         ),
         (
             vec![("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")],
-            "GATEWAY_SECURITY_PROTOCOL=SASL_PLAINTEXT",
-        ),
-        (
-            vec![("GATEWAY_ACL_ENABLED", "true")],
-            "GATEWAY_ACL_ENABLED=true: expected false. This version",
-        ),
-        (
-            vec![("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true")],
-            "no virtual clusters yet",
-        ),
-        (
-            vec![("GATEWAY_HTTPS_KEY_STORE_PATH", "/x")],
-            "GATEWAY_HTTPS_KEY_STORE_PATH: expected no value",
+            "GATEWAY_USER_POOL_SECRET_KEY (not set), GATEWAY_SECURITY_PROTOCOL=SASL_PLAINTEXT",
         ),
     ] {
         let line = problem(&pairs);
         assert!(line.contains(part), "{line}");
     }
-    let lines = problems(&[
-        ("GATEWAY_ROUTING_MECHANISM", "host"),
-        ("GATEWAY_ADVERTISED_HOST", "h"),
-    ]);
+}
+
+#[test]
+fn the_default_of_super_users_is_named_where_it_is_dangerous() {
+    let loaded = loaded(&with(&[
+        ("GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL", "SSL"),
+        ("GATEWAY_LISTENER_EXT_SSL_CLIENT_AUTH", "REQUIRE"),
+        ("GATEWAY_SSL_KEY_STORE_PATH", "/keys.p12"),
+        ("GATEWAY_SSL_TRUST_STORE_PATH", "/trust.p12"),
+    ]));
     assert!(
-        lines[0].contains("does not route by server name yet"),
-        "{lines:#?}"
+        loaded
+            .notices
+            .iter()
+            .any(|notice| notice.text.contains("GATEWAY_SUPER_USERS is not set"))
     );
 }
 
@@ -334,7 +349,7 @@ fn delegated_and_kafka_managed_combinations() {
 }
 
 #[test]
-fn sni_listeners_are_checked_although_not_available() {
+fn sni_listeners_are_checked() {
     let sni = |more: &[(&'static str, &'static str)]| {
         let mut pairs = with(&[
             ("GATEWAY_LISTENER_EXT_ROUTING", "SNI"),

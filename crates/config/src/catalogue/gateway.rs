@@ -155,16 +155,16 @@ settings! { LEGACY:
     BIND_HOST = Setting::new("GATEWAY_BIND_HOST", Kind::Host, "Address to bind.").default("0.0.0.0").deprecated(DEPRECATED_NETWORK)
         .path("hostPortConfiguration.bindHost");
     ADVERTISED_SNI_PORT = Setting::new("GATEWAY_ADVERTISED_SNI_PORT", Kind::PORT,
-        "Advertised port with SNI routing.").computed("`GATEWAY_PORT_START`").not_yet().path("hostPortConfiguration.advertisedSniPort");
+        "Advertised port with SNI routing.").computed("`GATEWAY_PORT_START`").path("hostPortConfiguration.advertisedSniPort");
     ADVERTISED_HOST_PREFIX = Setting::new("GATEWAY_ADVERTISED_HOST_PREFIX", Kind::Text,
-        "First part of broker names with SNI routing; characters of a DNS label.").default("broker").not_yet()
+        "First part of broker names with SNI routing; characters of a DNS label.").default("broker")
         .path("hostPortConfiguration.hostPrefix");
     SNI_HOST_SEPARATOR = Setting::new("GATEWAY_SNI_HOST_SEPARATOR", Kind::Text,
-        "Between the parts of broker names with SNI routing; not a digit.").default("-").not_yet()
+        "Between the parts of broker names with SNI routing; not a digit.").default("-")
         .path("hostPortConfiguration.sniHostSeparator");
     LEGACY_SECURITY_PROTOCOL = Setting::new("GATEWAY_SECURITY_PROTOCOL",
         Kind::Word(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL", "DELEGATED_SASL_PLAINTEXT", "DELEGATED_SASL_SSL"]),
-        "Protocol spoken with clients. This version serves `PLAINTEXT` only and refuses the others, inferred ones included.")
+        "Protocol spoken with clients.")
         .computed("inferred from the protocol towards Kafka").deprecated(DEPRECATED_NETWORK).path("authenticationConfig.securityProtocol");
     MIN_BROKERID = Setting::new("GATEWAY_MIN_BROKERID", Kind::Int { min: 0, max: i32::MAX as i64 },
         "Node id served by the first port, in every mode. Greater than the id of a live broker: refused.").default("0")
@@ -187,28 +187,28 @@ settings! { HTTP:
     HTTP_PORT = Setting::new("GATEWAY_HTTP_PORT", Kind::PORT,
         "Port of health checks and the admin API. Must not lie among the local ports of a listener.").default("8888");
     SECURED_METRICS = Setting::new("GATEWAY_SECURED_METRICS", Kind::Bool,
-        "`false` opens `/metrics` to everyone.").default("true").not_yet_unless("true");
+        "`false` opens `/metrics` to everyone.").default("true");
     ADMIN_API_USERS = Setting::new("GATEWAY_ADMIN_API_USERS", Kind::Yaml,
         "List of `{username, password, admin}`. `admin: true` may write, otherwise read only.")
-        .computed("one user `admin` with a well-known password").not_yet();
+        .computed("one user `admin` with a well-known password");
     HTTPS_KEY_STORE_PATH = Setting::new("GATEWAY_HTTPS_KEY_STORE_PATH", Kind::Path,
-        "Switches HTTPS on. This version refuses it.");
-    HTTPS_KEY_STORE_PASSWORD = Setting::new("GATEWAY_HTTPS_KEY_STORE_PASSWORD", Kind::Secret, "Its password.").not_yet();
+        "Switches HTTPS on.");
+    HTTPS_KEY_STORE_PASSWORD = Setting::new("GATEWAY_HTTPS_KEY_STORE_PASSWORD", Kind::Secret, "Its password.");
     HTTPS_CLIENT_AUTH_MODE = Setting::new("GATEWAY_HTTPS_CLIENT_AUTH", HTTPS_CLIENT_AUTH,
-        "Whether callers need a certificate.").default("NONE").not_yet_unless("NONE");
-    HTTPS_TRUST_STORE_PATH = Setting::new("GATEWAY_HTTPS_TRUST_STORE_PATH", Kind::Path, "What caller certificates are checked against.").not_yet();
-    HTTPS_TRUST_STORE_PASSWORD = Setting::new("GATEWAY_HTTPS_TRUST_STORE_PASSWORD", Kind::Secret, "Its password.").not_yet();
+        "Whether callers need a certificate.").default("NONE");
+    HTTPS_TRUST_STORE_PATH = Setting::new("GATEWAY_HTTPS_TRUST_STORE_PATH", Kind::Path, "What caller certificates are checked against.");
+    HTTPS_TRUST_STORE_PASSWORD = Setting::new("GATEWAY_HTTPS_TRUST_STORE_PASSWORD", Kind::Secret, "Its password.");
 }
 
 settings! { SECURITY:
     SECURITY_MODE = Setting::new("GATEWAY_SECURITY_MODE", Kind::Word(SecurityMode::WORDS),
-        "Who checks credentials. Needed in listener mode. This version refuses `KAFKA_MANAGED`.")
+        "Who checks credentials. Needed in listener mode.")
         .computed("listener mode: none; else inferred").path("authenticationConfig.securityMode");
     ACL_ENABLED = Setting::new("GATEWAY_ACL_ENABLED", Kind::Bool,
-        "Access control on the passthrough virtual cluster. This version refuses `true`.")
+        "Access control on the passthrough virtual cluster.")
         .computed("`true` when a listener can authenticate and the mode is `GATEWAY_MANAGED`, except in zero-config mode");
     SUPER_USERS = Setting::new("GATEWAY_SUPER_USERS", Kind::List(';'),
-        "Users that no access control applies to.").computed("user names of `GATEWAY_ADMIN_API_USERS`").not_yet();
+        "Users that no access control applies to.").computed("user names of `GATEWAY_ADMIN_API_USERS`");
     ACL_STORE_ENABLED = Setting::new("GATEWAY_ACL_STORE_ENABLED", Kind::Bool,
         "Was a switch for access control lists of virtual clusters.").removed("access control lists of the virtual cluster resource");
     MANDATORY_VCLUSTER = Setting::new("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", Kind::Bool,
@@ -216,9 +216,9 @@ settings! { SECURITY:
     AUTO_CREATE_TOPICS = Setting::new("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", Kind::Bool,
         "Honours topic creation asked for by metadata requests.").default("false").not_yet();
     MAX_REAUTH = Setting::new("GATEWAY_AUTHENTICATION_CONNECTION_MAX_REAUTH_MS", LONG_MS,
-        "Clients must authenticate again after this; 0 is never.").default("0").not_yet_unless("0");
+        "Clients must authenticate again after this; 0 is never.").default("0");
     USER_POOL_SECRET_KEY = Setting::new("GATEWAY_USER_POOL_SECRET_KEY", Kind::Secret,
-        "Signing key of local accounts: base64 of at least 32 bytes.").not_yet();
+        "Signing key of local accounts: base64 of at least 32 bytes.");
     SERVICE_ACCOUNT_REQUIRED = Setting::new("GATEWAY_USER_POOL_SERVICE_ACCOUNT_REQUIRED", Kind::Bool,
         "Always `true`.").removed("nothing: service accounts are always required");
     SECURITY_PROVIDER = Setting::new("GATEWAY_SECURITY_PROVIDER",
@@ -228,41 +228,41 @@ settings! { SECURITY:
 }
 
 settings! { CLIENT_TLS:
-    SSL_KEY_STORE_PATH = Setting::new("GATEWAY_SSL_KEY_STORE_PATH", Kind::Path, "Certificate chain and private key.").not_yet()
+    SSL_KEY_STORE_PATH = Setting::new("GATEWAY_SSL_KEY_STORE_PATH", Kind::Path, "Certificate chain and private key.")
         .path("authenticationConfig.sslConfig.keyStore.keyStorePath");
-    SSL_KEY_STORE_PASSWORD = Setting::new("GATEWAY_SSL_KEY_STORE_PASSWORD", Kind::Secret, "Its password.").not_yet()
+    SSL_KEY_STORE_PASSWORD = Setting::new("GATEWAY_SSL_KEY_STORE_PASSWORD", Kind::Secret, "Its password.")
         .path("authenticationConfig.sslConfig.keyStore.keyStorePassword");
     SSL_KEY_PASSWORD = Setting::new("GATEWAY_SSL_KEY_PASSWORD", Kind::Secret, "Password of the key in the store.")
-        .computed("the store's password").not_yet().path("authenticationConfig.sslConfig.keyStore.keyPassword");
-    SSL_KEY_TYPE = Setting::new("GATEWAY_SSL_KEY_TYPE", STORE, "Declared format; the content decides.").default("jks").not_yet()
+        .computed("the store's password").path("authenticationConfig.sslConfig.keyStore.keyPassword");
+    SSL_KEY_TYPE = Setting::new("GATEWAY_SSL_KEY_TYPE", STORE, "Declared format; the content decides.").default("jks")
         .path("authenticationConfig.sslConfig.keyStore.keyStoreType");
     SSL_UPDATE_INTERVAL = Setting::new("GATEWAY_SSL_UPDATE_CONTEXT_INTERVAL_MINUTES", Kind::POSITIVE,
-        "How often the files are looked at again.").default("5").not_yet().path("authenticationConfig.sslConfig.updateContextIntervalMinutes");
-    SSL_TRUST_STORE_PATH = Setting::new("GATEWAY_SSL_TRUST_STORE_PATH", Kind::Path, "What client certificates are checked against.").not_yet()
+        "How often the files are looked at again.").default("5").path("authenticationConfig.sslConfig.updateContextIntervalMinutes");
+    SSL_TRUST_STORE_PATH = Setting::new("GATEWAY_SSL_TRUST_STORE_PATH", Kind::Path, "What client certificates are checked against.")
         .path("authenticationConfig.sslConfig.trustStore.trustStorePath");
-    SSL_TRUST_STORE_PASSWORD = Setting::new("GATEWAY_SSL_TRUST_STORE_PASSWORD", Kind::Secret, "Its password.").not_yet()
+    SSL_TRUST_STORE_PASSWORD = Setting::new("GATEWAY_SSL_TRUST_STORE_PASSWORD", Kind::Secret, "Its password.")
         .path("authenticationConfig.sslConfig.trustStore.trustStorePassword");
-    SSL_TRUST_STORE_TYPE = Setting::new("GATEWAY_SSL_TRUST_STORE_TYPE", STORE, "Declared format; the content decides.").default("jks").not_yet()
+    SSL_TRUST_STORE_TYPE = Setting::new("GATEWAY_SSL_TRUST_STORE_TYPE", STORE, "Declared format; the content decides.").default("jks")
         .path("authenticationConfig.sslConfig.trustStore.trustStoreType");
     SSL_CLIENT_AUTH = Setting::new("GATEWAY_SSL_CLIENT_AUTH", Kind::Word(ClientAuth::WORDS),
-        "Whether clients are asked for a certificate; in listener mode the default of each block.").default("NONE").not_yet_unless("NONE");
+        "Whether clients are asked for a certificate; in listener mode the default of each block.").default("NONE");
     PRINCIPAL_MAPPING_RULES = Setting::new("GATEWAY_SSL_PRINCIPAL_MAPPING_RULES", Kind::Text,
-        "From a certificate's subject to a principal's name.").default("DEFAULT").not_yet();
+        "From a certificate's subject to a principal's name.").default("DEFAULT");
 }
 
 settings! { OAUTH:
-    OAUTH_JWKS_URL = Setting::new("GATEWAY_OAUTH_JWKS_URL", Kind::Url, "Key set that tokens are checked against; unset switches the mechanism off.").not_yet();
-    OAUTH_EXPECTED_ISSUER = Setting::new("GATEWAY_OAUTH_EXPECTED_ISSUER", Kind::Text, "Issuer that tokens must name.").not_yet();
+    OAUTH_JWKS_URL = Setting::new("GATEWAY_OAUTH_JWKS_URL", Kind::Url, "Key set that tokens are checked against; unset switches the mechanism off.");
+    OAUTH_EXPECTED_ISSUER = Setting::new("GATEWAY_OAUTH_EXPECTED_ISSUER", Kind::Text, "Issuer that tokens must name.");
     OAUTH_EXPECTED_AUDIENCES = Setting::new("GATEWAY_OAUTH_EXPECTED_AUDIENCES", Kind::List(','),
-        "Audiences of which tokens must name one; surrounding brackets are dropped.").not_yet();
-    OAUTH_JWKS_REFRESH = Setting::new("GATEWAY_OAUTH_JWKS_REFRESH", POSITIVE_MS, "How often the key set is fetched again, in ms.").default("3600000").not_yet();
-    OAUTH_JWKS_RETRY = Setting::new("GATEWAY_OAUTH_JWKS_RETRY", LONG_MS, "First pause after a failed fetch, in ms.").default("100").not_yet();
+        "Audiences of which tokens must name one; surrounding brackets are dropped.");
+    OAUTH_JWKS_REFRESH = Setting::new("GATEWAY_OAUTH_JWKS_REFRESH", POSITIVE_MS, "How often the key set is fetched again, in ms.").default("3600000");
+    OAUTH_JWKS_RETRY = Setting::new("GATEWAY_OAUTH_JWKS_RETRY", LONG_MS, "First pause after a failed fetch, in ms.").default("100");
     OAUTH_JWKS_MAX_RETRY = Setting::new("GATEWAY_OAUTH_JWKS_MAX_RETRY", LONG_MS,
-        "Longest pause after failed fetches, in ms; not below `GATEWAY_OAUTH_JWKS_RETRY`.").default("10000").not_yet();
-    OAUTH_SCOPE_CLAIM = Setting::new("GATEWAY_OAUTH_SCOPE_CLAIM_NAME", Kind::Text, "Claim that holds the scope.").default("scope").not_yet();
-    OAUTH_SUB_CLAIM = Setting::new("GATEWAY_OAUTH_SUB_CLAIM_NAME", Kind::Text, "Claim that holds the principal's name.").default("sub").not_yet();
+        "Longest pause after failed fetches, in ms; not below `GATEWAY_OAUTH_JWKS_RETRY`.").default("10000");
+    OAUTH_SCOPE_CLAIM = Setting::new("GATEWAY_OAUTH_SCOPE_CLAIM_NAME", Kind::Text, "Claim that holds the scope.").default("scope");
+    OAUTH_SUB_CLAIM = Setting::new("GATEWAY_OAUTH_SUB_CLAIM_NAME", Kind::Text, "Claim that holds the principal's name.").default("sub");
     OAUTH_USE_CC_POOL_ID = Setting::new("GATEWAY_OAUTH_USE_CC_POOL_ID", Kind::Bool,
-        "With Confluent Cloud: the identity pool is the principal.").default("false").not_yet_unless("false");
+        "With Confluent Cloud: the identity pool is the principal.").default("false");
 }
 
 settings! { RESOLVER:
@@ -289,9 +289,9 @@ settings! { LIMITS:
     MAX_CONNECTIONS_PER_IP = Setting::new("GATEWAY_MAX_CONNECTIONS_PER_IP", Kind::POSITIVE, "Client connections from one address.").computed("unlimited");
     MAX_CONNECTION_CREATION_RATE = Setting::new("GATEWAY_MAX_CONNECTION_CREATION_RATE", Kind::POSITIVE, "New connections per second and listener.").computed("unlimited");
     SOCKET_REQUEST_MAX_BYTES = Setting::new("GATEWAY_SOCKET_REQUEST_MAX_BYTES", BYTES, "The largest request.").default("104857600");
-    SASL_MAX_RECEIVE = Setting::new("GATEWAY_SASL_SERVER_MAX_RECEIVE_SIZE", BYTES, "The largest request before authentication.").default("524288").not_yet();
-    FAILED_AUTHENTICATION_DELAY = Setting::new("GATEWAY_CONNECTION_FAILED_AUTHENTICATION_DELAY_MS", LONG_MS, "Pause before a failed authentication is answered.").default("100").not_yet();
-    UNAUTHENTICATED_TIMEOUT = Setting::new("GATEWAY_UNAUTHENTICATED_TIMEOUT_MS", POSITIVE_MS, "TLS handshake and SASL must be done within this.").default("30000").not_yet();
+    SASL_MAX_RECEIVE = Setting::new("GATEWAY_SASL_SERVER_MAX_RECEIVE_SIZE", BYTES, "The largest request before authentication.").default("524288");
+    FAILED_AUTHENTICATION_DELAY = Setting::new("GATEWAY_CONNECTION_FAILED_AUTHENTICATION_DELAY_MS", LONG_MS, "Pause before a failed authentication is answered.").default("100");
+    UNAUTHENTICATED_TIMEOUT = Setting::new("GATEWAY_UNAUTHENTICATED_TIMEOUT_MS", POSITIVE_MS, "TLS handshake and SASL must be done within this.").default("30000");
     MAX_IN_FLIGHT = Setting::new("GATEWAY_MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION", Kind::Int { min: 1, max: 65_535 },
         "Requests without an answer; then the client's socket is not read.").default("100");
     MAX_BUFFERED_BYTES = Setting::new("GATEWAY_MAX_BUFFERED_BYTES", Kind::Int { min: 1_048_576, max: i64::MAX },
@@ -303,15 +303,15 @@ settings! { LIMITS:
 }
 
 settings! { STATE:
-    STORE_TTL = Setting::new("GATEWAY_STORE_TTL_MS", POSITIVE_MS, "Full refresh of the state.").default("604800000").not_yet();
-    STORE_REPLICATION_FACTOR = Setting::new("GATEWAY_TOPIC_STORE_KCACHE_REPLICATION_FACTOR", REPLICATION, "Replicas of state topics; -1 is the brokers' default.").default("-1").not_yet();
+    STORE_TTL = Setting::new("GATEWAY_STORE_TTL_MS", POSITIVE_MS, "Full refresh of the state.").default("604800000");
+    STORE_REPLICATION_FACTOR = Setting::new("GATEWAY_TOPIC_STORE_KCACHE_REPLICATION_FACTOR", REPLICATION, "Replicas of state topics; -1 is the brokers' default.").default("-1");
     LICENSE_TOPIC = Setting::new("GATEWAY_LICENSE_TOPIC", Kind::Topic, "Reserved.").computed("…`_license`").ignored("no licence is needed");
     TOPIC_MAPPINGS_TOPIC = Setting::new("GATEWAY_TOPIC_MAPPINGS_TOPIC", Kind::Topic, "Aliases and concentrated topics.").computed("…`_topicmappings`").not_yet();
-    USER_MAPPINGS_TOPIC = Setting::new("GATEWAY_USER_MAPPINGS_TOPIC", Kind::Topic, "Service accounts.").computed("…`_usermappings`").not_yet();
+    USER_MAPPINGS_TOPIC = Setting::new("GATEWAY_USER_MAPPINGS_TOPIC", Kind::Topic, "Service accounts.").computed("…`_usermappings`");
     CONSUMER_OFFSETS_TOPIC = Setting::new("GATEWAY_CONSUMER_OFFSETS_TOPIC", Kind::Topic, "Offsets on concentrated topics.").computed("…`_consumer_offsets`").not_yet();
     INTERCEPTOR_CONFIGS_TOPIC = Setting::new("GATEWAY_INTERCEPTOR_CONFIGS_TOPIC", Kind::Topic, "Interceptors.").computed("…`_interceptor_configs`").not_yet();
     ENCRYPTION_CONFIGS_TOPIC = Setting::new("GATEWAY_ENCRYPTION_CONFIGS_TOPIC", Kind::Topic, "Encryption settings.").computed("…`_encryption_configs`").not_yet();
-    ACLS_TOPIC = Setting::new("GATEWAY_ACLS_TOPIC", Kind::Topic, "Access control lists.").computed("…`_acls`").not_yet();
+    ACLS_TOPIC = Setting::new("GATEWAY_ACLS_TOPIC", Kind::Topic, "Access control lists.").computed("…`_acls`");
     AUDIT_LOG_TOPIC = Setting::new("GATEWAY_AUDIT_LOG_TOPIC", Kind::Topic, "Audit log.").computed("…`_auditlogs`").not_yet();
     VCLUSTERS_TOPIC = Setting::new("GATEWAY_VCLUSTERS_TOPIC", Kind::Topic, "Virtual clusters.").computed("…`_vclusters`").not_yet();
     GROUPS_TOPIC = Setting::new("GATEWAY_GROUPS_TOPIC", Kind::Topic, "Groups of service accounts.").computed("…`_groups`").not_yet();
@@ -343,7 +343,7 @@ settings! { METRICS:
     METRICS_TOPIC_DENY = Setting::new("GATEWAY_METRICS_TOPIC_DENY", Kind::Text, "Topics not to show.").not_yet();
     METRICS_GROUP_ALLOW = Setting::new("GATEWAY_METRICS_GROUP_ALLOW", Kind::Text, "Groups to show.").not_yet();
     METRICS_GROUP_DENY = Setting::new("GATEWAY_METRICS_GROUP_DENY", Kind::Text, "Groups not to show.").not_yet();
-    METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own.").not_yet();
+    METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own.");
     METRICS_MAX_VCLUSTERS = Setting::new("GATEWAY_METRICS_MAX_VCLUSTERS", Kind::COUNT, "Virtual clusters with series of their own.").not_yet();
     METRICS_OFFSET_POLL = Setting::new("GATEWAY_METRICS_OFFSET_POLL_MS", POSITIVE_MS, "How often offsets are asked for.").not_yet();
     METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Series per topic.").not_yet_unless("false");
