@@ -2,7 +2,7 @@
 
 use crate::api::{ApiKey, Direction};
 use crate::plan::Prefix;
-use crate::rewrite::put_varint;
+use crate::varint;
 use crate::schema::{DefaultValue, Entity, FieldSpec, FieldType};
 
 /// The body of a response in which every field has its default and the top-level error code is set. `None` if the table does not know the
@@ -56,7 +56,7 @@ impl Builder {
             }
         }
         if self.flexible {
-            put_varint(0, &mut self.body);
+            varint::put(0, &mut self.body);
         }
     }
 

@@ -27,6 +27,7 @@ pub mod rewrite;
 pub mod schema;
 pub mod stream;
 pub mod testing;
+pub mod varint;
 pub mod walk;
 
 pub use schema::generated::KAFKA_VERSION;

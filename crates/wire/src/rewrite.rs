@@ -365,7 +365,7 @@ impl Prefix {
     /// Writes a length or count; `None` is null. The value must not be above [`Prefix::max_len`].
     pub(crate) fn encode(self, value: Option<usize>, out: &mut Vec<u8>) {
         match self {
-            Prefix::Compact => put_varint(value.map_or(0, |value| value as u32 + 1), out),
+            Prefix::Compact => crate::varint::put(value.map_or(0, |value| value as u32 + 1), out),
             Prefix::Int16 => {
                 out.extend_from_slice(&value.map_or(-1, |value| value as i16).to_be_bytes())
             }
@@ -374,15 +374,6 @@ impl Prefix {
             }
         }
     }
-}
-
-/// The shortest encoding of an unsigned varint.
-pub(crate) fn put_varint(mut value: u32, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 fn rewrite<R: Rewrite>(
@@ -526,7 +517,7 @@ impl<R: Rewrite> Sink for Rewriting<'_, '_, R> {
             return;
         }
         let start = self.edits.out.arena.len();
-        put_varint((size as i64 + growth) as u32, &mut self.edits.out.arena);
+        crate::varint::put((size as i64 + growth) as u32, &mut self.edits.out.arena);
         self.put_behind(at, start, mark);
     }
 }
@@ -591,9 +582,9 @@ mod tests {
 
     fn describe_groups(names: &[Vec<u8>]) -> Vec<u8> {
         let mut body = Vec::new();
-        super::put_varint(names.len() as u32 + 1, &mut body);
+        crate::varint::put(names.len() as u32 + 1, &mut body);
         for name in names {
-            super::put_varint(name.len() as u32 + 1, &mut body);
+            crate::varint::put(name.len() as u32 + 1, &mut body);
             body.extend_from_slice(name);
         }
         body.extend_from_slice(&[0, 0]);
@@ -740,7 +731,7 @@ mod tests {
         };
         let tags = |node: &[u8]| {
             let mut tags = vec![2, 0];
-            super::put_varint(node.len() as u32, &mut tags);
+            crate::varint::put(node.len() as u32, &mut tags);
             [&head[..], &tags, node, &[9, 1, 0xaa]].concat()
         };
         let body = tags(&[&[3][..], &endpoint(b"h"), &endpoint(b"i")].concat());

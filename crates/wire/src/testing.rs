@@ -4,7 +4,7 @@
 
 use crate::api::{ApiKey, Direction};
 use crate::plan::Prefix;
-use crate::rewrite::put_varint;
+use crate::varint;
 use crate::schema::{FieldSpec, FieldType};
 
 /// A deterministic source of numbers (splitmix64). Not for secrets.
@@ -228,7 +228,7 @@ impl Writer<'_> {
 
     /// Now and then one byte longer than necessary.
     fn varint(&mut self, value: u32) {
-        put_varint(value, &mut self.body);
+        varint::put(value, &mut self.body);
         if self.rng.one_in(40)
             && let Some(last) = self.body.last_mut()
         {
