@@ -24,6 +24,7 @@
 
 pub mod accounts;
 pub mod acl;
+mod http;
 pub mod sasl;
 pub mod tls;
 mod upstream;

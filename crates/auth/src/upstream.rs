@@ -342,7 +342,8 @@ fn oauthbearer(oauth: &OAuthClient) -> Result<SaslLogin, Vec<Problem>> {
     )))
 }
 
-fn system_tls() -> Result<Arc<ClientConfig>, String> {
+/// Verifies servers on the Internet: the system's roots, or those of `SSL_CERT_FILE`.
+pub(crate) fn system_tls() -> Result<Arc<ClientConfig>, String> {
     ClientTls {
         trust: Trust::System,
         identity: None,

@@ -5,28 +5,22 @@
 //! would carry the secret to another place.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Uri};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::Method;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::oauthbearer::printable;
 use super::token::{MAX_TOKEN_BYTES, Token, TokenError, TokenSource};
-use crate::tls::client::server_name;
+use crate::http::{Endpoint, HttpError, Limits};
 
 /// Time for connecting and the TLS handshake, and for the answer, unless the settings say otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,15 +47,10 @@ pub struct EndpointSettings<'a> {
 
 /// A token endpoint with the credentials for it.
 pub struct TokenEndpoint {
-    host: String,
-    port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-    path: String,
-    host_header: HeaderValue,
+    endpoint: Endpoint,
     authorization: HeaderValue,
     form: Bytes,
-    connect_timeout: Duration,
-    read_timeout: Duration,
+    limits: Limits,
 }
 
 impl TokenEndpoint {
@@ -73,30 +62,11 @@ impl TokenEndpoint {
         settings: &EndpointSettings<'_>,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, String>,
     ) -> Result<Self, String> {
-        let uri: Uri = settings
-            .url
-            .parse()
-            .map_err(|_| "is not a URL".to_owned())?;
-        let authority = uri.authority().ok_or("names no host")?;
-        if authority.as_str().contains('@') {
-            return Err("must not contain credentials".to_owned());
-        }
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let (tls, default_port) = match uri.scheme_str() {
-            Some("https") => {
-                let name = server_name(host).map_err(|_| "names no valid host".to_owned())?;
-                (Some((TlsConnector::from(tls()?), name)), 443)
-            }
-            Some("http") => (None, 80),
-            _ => return Err("must begin with https:// or http://".to_owned()),
-        };
+        let endpoint = Endpoint::new(settings.url, tls)?;
         let pair = Zeroizing::new(format!("{}:{}", settings.client_id, settings.client_secret));
         let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-        let header = |text: &str| HeaderValue::from_str(text).map_err(|_| "is not usable");
-        let mut authorization = header(&basic)?;
+        let mut authorization =
+            HeaderValue::from_str(&basic).map_err(|_| "is not usable".to_owned())?;
         authorization.set_sensitive(true);
         let mut form = "grant_type=client_credentials".to_owned();
         if let Some(scope) = settings.scope {
@@ -104,113 +74,46 @@ impl TokenEndpoint {
             form.push_str(&form_encoded(scope));
         }
         Ok(Self {
-            host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(default_port),
-            tls,
-            path: uri
-                .path_and_query()
-                .map_or("/", |path| path.as_str())
-                .to_owned(),
-            host_header: header(authority.as_str())?,
+            endpoint,
             authorization,
             form: Bytes::from(form),
-            connect_timeout: settings.connect_timeout,
-            read_timeout: settings.read_timeout,
+            limits: Limits {
+                connect: settings.connect_timeout,
+                answer: settings.read_timeout,
+                max_bytes: MAX_ANSWER_BYTES,
+            },
         })
     }
 
-    /// One request, one answer, one connection: this happens once in the life of a token.
     async fn request(&self) -> Result<Token, TokenError> {
-        let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = self.within(self.connect_timeout, connect).await?;
-        let (status, body) = match &self.tls {
-            None => self.exchange(stream).await?,
-            Some((connector, name)) => {
-                let handshake = connector.connect(name.clone(), stream);
-                let stream = self.within(self.connect_timeout, handshake).await?;
-                self.exchange(stream).await?
-            }
-        };
-        match status {
-            200..300 => token_of(&body),
-            _ => Err(TokenError::Refused {
-                status,
-                reason: refusal(&body),
-            }),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
-    ) -> Result<(u16, Zeroizing<Vec<u8>>), TokenError> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(&self.path)
-            .header(HOST, &self.host_header)
+        let request = self
+            .endpoint
+            .request(Method::POST, self.endpoint.path())
             .header(AUTHORIZATION, &self.authorization)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::new(self.form.clone()))
+            .map_err(|error| self.failed(HttpError::Failed(error.to_string())))?;
+        let answer = self
+            .endpoint
+            .send(request, self.limits)
+            .await
             .map_err(|error| self.failed(error))?;
-        let talk = async {
-            let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-                .max_buf_size(MAX_ANSWER_BYTES)
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(|error| self.failed(error))?;
-            let mut answer = pin!(async {
-                let response = sender
-                    .send_request(request)
-                    .await
-                    .map_err(|error| self.failed(error))?;
-                let status = response.status().as_u16();
-                let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
-                    .collect()
-                    .await
-                    .map_err(|error| self.failed(error))?;
-                Ok((status, Zeroizing::new(body.to_bytes().to_vec())))
-            });
-            // The connection has to be driven for the answer to arrive, and may end just before the answer is taken.
-            tokio::select! {
-                biased;
-                answer = &mut answer => answer,
-                _ = connection => answer.await,
-            }
-        };
-        match timeout(self.read_timeout, talk).await {
-            Ok(result) => result,
-            Err(_) => Err(self.too_slow(self.read_timeout)),
+        match answer.status {
+            200..300 => token_of(&answer.body),
+            status => Err(TokenError::Refused {
+                status,
+                reason: refusal(&answer.body),
+            }),
         }
     }
 
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = std::io::Result<T>>,
-    ) -> Result<T, TokenError> {
-        match timeout(limit, work).await {
-            Ok(result) => result.map_err(|error| self.failed(error)),
-            Err(_) => Err(self.too_slow(limit)),
+    fn failed(&self, error: HttpError) -> TokenError {
+        let endpoint = self.endpoint.name();
+        match error {
+            HttpError::Failed(reason) => TokenError::Connection { endpoint, reason },
+            HttpError::TooSlow(after) => TokenError::Timeout { endpoint, after },
         }
-    }
-
-    fn failed(&self, error: impl std::fmt::Display) -> TokenError {
-        TokenError::Connection {
-            endpoint: self.name(),
-            reason: error.to_string(),
-        }
-    }
-
-    fn too_slow(&self, after: Duration) -> TokenError {
-        TokenError::Timeout {
-            endpoint: self.name(),
-            after,
-        }
-    }
-
-    fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
     }
 }
 
