@@ -141,6 +141,11 @@ pub enum IdentityKind {
 }
 
 impl Identity {
+    /// Whether re-authentication may turn `self` into `other`: same virtual cluster, same name.
+    pub fn is_same_principal(&self, other: &Identity) -> bool {
+        self.vcluster == other.vcluster && self.name == other.name
+    }
+
     /// Whether a connection may go on with this identity: its account still exists, with the same kind, virtual cluster and
     /// name. Without an account: its virtual cluster still exists. An account that appears later does not change who an
     /// open connection belongs to.

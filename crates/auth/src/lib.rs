@@ -26,6 +26,7 @@ pub mod accounts;
 pub mod acl;
 mod http;
 pub mod sasl;
+pub mod server;
 pub mod tls;
 mod upstream;
 
