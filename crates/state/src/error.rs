@@ -75,10 +75,10 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
-    /// The resource does not fit into a record.
+    /// The resource, or its name, does not fit into a record.
     #[error("the resource is too large: {size} bytes, at most {limit} fit")]
     TooLarge {
-        /// Bytes of the record.
+        /// Bytes of the value or key.
         size: usize,
         /// Bytes that fit.
         limit: usize,
