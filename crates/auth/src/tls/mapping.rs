@@ -273,8 +273,6 @@ fn translated(pattern: &str) -> String {
 
 /// Reads a replacement; `None` if it cannot be one.
 fn pieces(replacement: &str, pattern: &Regex) -> Option<Vec<Piece>> {
-    // Samples written for compose files double the dollar.
-    let replacement = replacement.replace("$$", "$");
     let groups = pattern.captures_len().saturating_sub(1);
     let mut pieces = Vec::new();
     let mut text = String::new();
@@ -285,7 +283,13 @@ fn pieces(replacement: &str, pattern: &Regex) -> Option<Vec<Piece>> {
                 text.push(rest.next()?);
                 continue;
             }
-            '$' => group(&mut rest, groups, pattern)?,
+            '$' => {
+                // Samples written for compose files double the dollar.
+                if rest.as_str().starts_with('$') {
+                    rest.next();
+                }
+                group(&mut rest, groups, pattern)?
+            }
             _ => {
                 text.push(c);
                 continue;
@@ -359,4 +363,90 @@ fn shown(text: &str) -> String {
         shown.push_str("...");
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail in its helpers too")]
+
+    use super::*;
+
+    const SUBJECT: &str = "CN=app,OU=Team A,O=Example,C=DE";
+
+    fn name(rules: &str, subject: &str) -> Option<String> {
+        MappingRules::parse(rules).unwrap().apply(subject)
+    }
+
+    #[test]
+    fn names_are_those_that_kafka_finds() {
+        let mut cases = 0;
+        for line in include_str!("testdata/mapping.tsv").lines().skip(1) {
+            let [rules, subject, verdict, expected] = *line.split('\t').collect::<Vec<_>>() else {
+                panic!("{line}");
+            };
+            let found = MappingRules::parse(&rules.replace('⏎', "\n"));
+            match verdict {
+                "NAME" => assert_eq!(
+                    found.unwrap().apply(subject).as_deref(),
+                    Some(expected),
+                    "{line}"
+                ),
+                "NONE" => assert_eq!(found.unwrap().apply(subject), None, "{line}"),
+                _ => assert!(found.is_err(), "{line}"),
+            }
+            cases += 1;
+        }
+        assert!(cases > 80, "{cases}");
+    }
+
+    #[test]
+    fn a_doubled_dollar_counts_once() {
+        assert_eq!(name("RULE:^CN=(.*?),.*$$/$$1/U", SUBJECT).unwrap(), "APP");
+        assert_eq!(name("RULE:^CN=(.*)$/\\$$1/", "CN=a").unwrap(), "$a");
+    }
+
+    #[test]
+    fn an_impossible_group_is_text_also_where_kafka_gives_up_on_the_first_certificate() {
+        assert_eq!(name("RULE:^.*$/$1/", SUBJECT).unwrap(), "$1");
+        assert_eq!(name("RULE:(a)/$3$2$1/", "a").unwrap(), "$3$2a");
+        assert_eq!(name("RULE:(a)/$01$2$3/", "a").unwrap(), "a$2$3");
+    }
+
+    #[test]
+    fn replacements_that_can_never_work_are_refused() {
+        for replacement in ["$", "$x", "${x}", "${", "a$ b"] {
+            let rules = format!("RULE:^(.*)$/{replacement}/");
+            assert_eq!(
+                MappingRules::parse(&rules).unwrap_err(),
+                MappingError::BadReplacement(replacement.to_owned()),
+                "{rules}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_outside_of_rules_is_refused_on_every_line() {
+        for rules in ["foo\nDEFAULT", "DEFAULT\nDEFAULT", "RULE:a/b/\nRULE:a/b/"] {
+            assert!(
+                matches!(MappingRules::parse(rules), Err(MappingError::NotARule(_))),
+                "{rules}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_takes_too_much_work_gives_no_name_not_even_the_default() {
+        let rules = MappingRules::parse("RULE:^CN=((a|aa)+)\\1x$/$1/,DEFAULT").unwrap();
+        assert_eq!(rules.apply(&format!("CN={}", "a".repeat(200))), None);
+        assert_eq!(rules.apply("CN=b").unwrap(), "CN=b");
+    }
+
+    #[test]
+    fn a_pattern_that_needs_too_much_memory_is_refused() {
+        let found = MappingRules::parse("RULE:(?:\\p{L}{1000}){1000}/x/");
+        assert!(
+            matches!(found, Err(MappingError::BadPattern { .. })),
+            "{found:?}"
+        );
+    }
 }

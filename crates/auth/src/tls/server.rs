@@ -480,3 +480,6 @@ fn store_problem(
 fn crypto() -> Arc<CryptoProvider> {
     Arc::new(provider::default_provider())
 }
+
+#[cfg(test)]
+mod tests;

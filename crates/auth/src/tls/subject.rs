@@ -97,12 +97,31 @@ fn attribute(pair: &[u8]) -> Result<String, SubjectError> {
     let keyword = KEYWORDS.iter().find(|(known, _)| *known == oid);
     match keyword {
         Some((_, keyword)) if TEXT.contains(&value.tag) => {
-            let text = String::from_utf8_lossy(value.content);
-            Ok(format!("{keyword}={}", escaped(&text)))
+            Ok(format!("{keyword}={}", escaped(&text(value.content))))
         }
         Some((_, keyword)) => Ok(format!("{keyword}=#{}", hex(value.whole))),
         None => Ok(format!("{}=#{}", dotted(oid)?, hex(value.whole))),
     }
+}
+
+/// UTF-8, with the replacement character for what is not. An encoded surrogate, even without its last byte, is one such
+/// place to Java and several to the standard library.
+fn text(mut bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    while let Some(at) = bytes
+        .windows(2)
+        .position(|pair| matches!(pair, [0xED, 0xA0..=0xBF]))
+    {
+        let (before, rest) = bytes.split_at(at);
+        text.push_str(&String::from_utf8_lossy(before));
+        text.push(char::REPLACEMENT_CHARACTER);
+        bytes = match rest {
+            [_, _, 0x80..=0xBF, rest @ ..] | [_, _, rest @ ..] => rest,
+            _ => &[],
+        };
+    }
+    text.push_str(&String::from_utf8_lossy(bytes));
+    text
 }
 
 fn escaped(text: &str) -> String {
@@ -221,5 +240,87 @@ impl<'a> Der<'a> {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail in its helpers too")]
+
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.chars().map(|c| c.to_digit(16).unwrap() as u8).collect();
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
+    }
+
+    #[test]
+    fn names_are_printed_as_java_prints_them() {
+        let mut cases = 0;
+        for line in include_str!("testdata/subjects.tsv").lines().skip(1) {
+            let [case, der, expected] = *line.split('\t').collect::<Vec<_>>() else {
+                panic!("{line}");
+            };
+            let expected: String = serde_json::from_str(expected).unwrap();
+            assert_eq!(distinguished_name(&bytes(der)), Ok(expected), "{case}");
+            cases += 1;
+        }
+        assert!(cases > 40, "{cases}");
+    }
+
+    #[test]
+    fn the_subject_of_a_certificate_is_found() {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in [
+            (rcgen::DnType::CountryName, "DE"),
+            (rcgen::DnType::OrganizationName, "Example, Inc."),
+            (rcgen::DnType::CommonName, "app"),
+        ] {
+            params.distinguished_name.push(kind, value);
+        }
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        assert_eq!(
+            subject_name(certificate.der()).unwrap(),
+            "CN=app,O=Example\\, Inc.,C=DE"
+        );
+        for length in 0..40 {
+            let cut = CertificateDer::from(&certificate.der()[..length]);
+            assert_eq!(subject_name(&cut), Err(SubjectError::Malformed), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_der_is_refused() {
+        for hex in [
+            "",
+            "30",
+            "3080",
+            "308000",
+            "30810100",
+            "30020500",
+            "3000 00",
+            "300d310b3009060355040313",
+            "300b3109300706035504030c00",
+            "3009310730050601800c00",
+            "30083106300406000c00",
+            "30ffffffffffff",
+            "3f0000",
+        ] {
+            let hex = hex.replace(' ', "");
+            assert_eq!(
+                distinguished_name(&bytes(&hex)),
+                if hex == "300b3109300706035504030c00" {
+                    Ok("CN=".to_owned())
+                } else {
+                    Err(SubjectError::Malformed)
+                },
+                "{hex}"
+            );
+        }
     }
 }
