@@ -78,6 +78,12 @@ pub enum FailureReason {
     /// The identity has no virtual cluster, and one is mandatory.
     #[error("a virtual cluster is mandatory")]
     VclusterMandatory,
+    /// A client certificate is needed and was not given.
+    #[error("no client certificate")]
+    CertificateMissing,
+    /// The client certificate is expired, of an unknown issuer or otherwise not acceptable.
+    #[error("client certificate not accepted")]
+    CertificateRejected,
     /// No mapping rule fits the subject of the certificate.
     #[error("no mapping rule fits the subject of the client certificate")]
     CertificateNotMapped,
@@ -173,6 +179,8 @@ impl FailureReason {
             Self::KeysNotLoaded => "keys_not_loaded",
             Self::UnknownVcluster { .. } => "unknown_vcluster",
             Self::VclusterMandatory => "vcluster_mandatory",
+            Self::CertificateMissing => "certificate_missing",
+            Self::CertificateRejected => "certificate_rejected",
             Self::CertificateNotMapped => "certificate_not_mapped",
             Self::RejectedByKafka => "rejected_by_kafka",
             Self::IdentityNotFound(_) => "identity_not_found",
@@ -182,7 +190,7 @@ impl FailureReason {
     }
 
     /// Every label of [`FailureReason::as_str`], for metrics that exist before the first failure.
-    pub const LABELS: [&'static str; 18] = [
+    pub const LABELS: [&'static str; 20] = [
         "mechanism_not_offered",
         "malformed",
         "missing_username",
@@ -196,6 +204,8 @@ impl FailureReason {
         "keys_not_loaded",
         "unknown_vcluster",
         "vcluster_mandatory",
+        "certificate_missing",
+        "certificate_rejected",
         "certificate_not_mapped",
         "rejected_by_kafka",
         "identity_not_found",

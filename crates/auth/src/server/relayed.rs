@@ -217,3 +217,193 @@ impl<'de> Visitor<'de> for CredentialVisitor {
             .ok_or_else(|| A::Error::missing_field("x-amz-credential"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    fn name(mechanism: &str, options: &RelayedOptions, message: &[u8]) -> Option<String> {
+        let mut exchange = RelayedExchange::begin(mechanism, options).unwrap();
+        assert_eq!(exchange.name(), None);
+        match exchange.client(message) {
+            Ok(()) => exchange.name().map(String::from),
+            Err(failure) => {
+                assert!(matches!(failure.reason, FailureReason::IdentityNotFound(_)));
+                assert_eq!(exchange.name(), None);
+                None
+            }
+        }
+    }
+
+    fn bearer(claims: &str, extensions: &str) -> Vec<u8> {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+        let claims = URL_SAFE_NO_PAD.encode(claims);
+        format!("n,,\x01auth=Bearer {header}.{claims}.\x01{extensions}\x01").into_bytes()
+    }
+
+    #[test]
+    fn names_are_read_from_every_mechanism() {
+        let long = format!("\0{}\0pw", "x".repeat(1025));
+        for (mechanism, message, expected) in [
+            ("PLAIN", "\0alice\0pw", Some("alice")),
+            ("PLAIN", "other\0alice\0pw", Some("alice")),
+            ("PLAIN", "\0\0pw", None),
+            ("PLAIN", "\0alice", None),
+            ("PLAIN", "", None),
+            ("PLAIN", "\0alice\0pw\0x", None),
+            ("PLAIN", &long, None),
+            ("SCRAM-SHA-256", "n,,n=alice,r=abc", Some("alice")),
+            ("SCRAM-SHA-512", "n,a=x,n=a=2Cb=3Dc,r=abc", Some("a,b=c")),
+            ("SCRAM-SHA-512", "n,,n=id,r=abc,tokenauth=true", Some("id")),
+            ("SCRAM-SHA-512", "n,,n=a=3D2Cb,r=abc", Some("a=2Cb")),
+            ("SCRAM-SHA-256", "n,,n=a=b,r=abc", None),
+            ("SCRAM-SHA-256", "n,,n=,r=abc", None),
+            ("SCRAM-SHA-256", "n,,n=alice", None),
+            ("SCRAM-SHA-256", "n,,m=x,n=alice,r=abc", None),
+            ("SCRAM-SHA-256", "n,,x=1,n=alice,r=abc", None),
+            ("SCRAM-SHA-256", "p=tls-exporter,,n=alice,r=abc", None),
+            ("SCRAM-SHA-256", "n,x,n=alice,r=abc", None),
+            ("SCRAM-SHA-256", "", None),
+            (
+                "AWS_MSK_IAM",
+                r#"{"version":"1","x-amz-credential":"AKIA7/20260101/eu/kafka-cluster/aws4_request"}"#,
+                Some("AKIA7"),
+            ),
+            ("AWS_MSK_IAM", r#"{"x-amz-credential":"AKIA7"}"#, None),
+            ("AWS_MSK_IAM", r#"{"x-amz-credential":"/x"}"#, None),
+            ("AWS_MSK_IAM", r#"{"x-amz-credential":"a b/x"}"#, None),
+            ("AWS_MSK_IAM", r#"{"x-amz-credential":7}"#, None),
+            (
+                "AWS_MSK_IAM",
+                r#"{"x-amz-credential":"a/x","x-amz-credential":"b/x"}"#,
+                None,
+            ),
+            (
+                "AWS_MSK_IAM",
+                r#"{"x-amz-credential":"a/x","X-Amz-Credential":"b/x"}"#,
+                None,
+            ),
+            (
+                "AWS_MSK_IAM",
+                r#"{"x-amz-credential":"a/x","x-amz-\u0063redential":"b/x"}"#,
+                None,
+            ),
+            ("AWS_MSK_IAM", r#"{"x-amz-credential":"a/x"} x"#, None),
+            ("AWS_MSK_IAM", "{}", None),
+            ("AWS_MSK_IAM", "[]", None),
+            ("AWS_MSK_IAM", "", None),
+        ] {
+            let found = name(mechanism, &RelayedOptions::default(), message.as_bytes());
+            assert_eq!(found.as_deref(), expected, "{mechanism} {message:.100}");
+        }
+        assert_eq!(
+            name("PLAIN", &RelayedOptions::default(), b"\0\xFF\0pw"),
+            None
+        );
+        let deep = format!(
+            r#"{{"a":{},"x-amz-credential":"a/x"}}"#,
+            "[".repeat(100_000)
+        );
+        let huge = format!(
+            r#"{{"a":"{}","x-amz-credential":"a/x"}}"#,
+            "x".repeat(1 << 20)
+        );
+        for message in [deep, huge] {
+            let found = name(
+                "AWS_MSK_IAM",
+                &RelayedOptions::default(),
+                message.as_bytes(),
+            );
+            assert_eq!(found, None);
+        }
+    }
+
+    #[test]
+    fn tokens_name_their_owner_by_claim_or_by_identity_pool() {
+        let options = |subject_claim: &str, use_pool_id| RelayedOptions {
+            subject_claim: subject_claim.to_owned(),
+            use_pool_id,
+        };
+        let claims = r#"{"sub":"carol","azp":"app","n":7,"e":""}"#;
+        let pool = "identityPoolId=pool-1\x01logicalCluster=lkc-1\x01";
+        for (options, extensions, expected) in [
+            (options("sub", false), "", Some("carol")),
+            (options("sub", false), pool, Some("carol")),
+            (options("azp", false), "", Some("app")),
+            (options("n", false), "", None),
+            (options("e", false), "", None),
+            (options("missing", false), "", None),
+            (options("sub", true), pool, Some("pool-1")),
+            (options("sub", true), "", None),
+            (
+                options("sub", true),
+                "identityPoolId=a\x01identityPoolId=b\x01",
+                None,
+            ),
+        ] {
+            let message = bearer(claims, extensions);
+            let found = name("OAUTHBEARER", &options, &message);
+            assert_eq!(found.as_deref(), expected, "{options:?} {extensions:?}");
+        }
+        let opaque = b"n,,\x01auth=Bearer opaque\x01\x01";
+        assert_eq!(
+            name("OAUTHBEARER", &RelayedOptions::default(), opaque),
+            None
+        );
+    }
+
+    #[test]
+    fn the_name_stays_and_no_mechanism_has_more_messages_than_it_has() {
+        let msk = br#"{"x-amz-credential":"a/x"}"#.to_vec();
+        let token = bearer(r#"{"sub":"carol"}"#, "");
+        for (mechanism, first, second, good) in [
+            (
+                "PLAIN",
+                b"\0alice\0pw".to_vec(),
+                b"\0bob\0pw".to_vec(),
+                false,
+            ),
+            ("PLAIN", b"\0alice\0pw".to_vec(), Vec::new(), false),
+            ("AWS_MSK_IAM", msk.clone(), msk, false),
+            ("OAUTHBEARER", token.clone(), vec![1], true),
+            ("OAUTHBEARER", token.clone(), token, false),
+            (
+                "SCRAM-SHA-256",
+                b"n,,n=alice,r=a".to_vec(),
+                b"c=biws,r=ab,p=x".to_vec(),
+                true,
+            ),
+        ] {
+            let options = RelayedOptions::default();
+            let mut exchange = RelayedExchange::begin(mechanism, &options).unwrap();
+            exchange.client(&first).unwrap();
+            let name = exchange.name().map(String::from);
+            assert_eq!(exchange.client(&second).is_ok(), good, "{mechanism}");
+            exchange.client(&second).unwrap_err();
+            assert_eq!(exchange.name().map(String::from), name);
+        }
+    }
+
+    #[test]
+    fn a_message_in_pieces_is_not_put_together() {
+        let mut exchange = RelayedExchange::begin("PLAIN", &RelayedOptions::default()).unwrap();
+        exchange.client(b"\0alice").unwrap_err();
+        exchange.client(b"\0pw").unwrap_err();
+        assert_eq!(exchange.name(), None);
+    }
+
+    #[test]
+    fn other_mechanisms_are_not_relayed() {
+        for mechanism in ["GSSAPI", "plain", "SCRAM-SHA-1", ""] {
+            let options = RelayedOptions::default();
+            assert!(RelayedExchange::begin(mechanism, &options).is_none());
+        }
+        for mechanism in RELAYED_MECHANISMS {
+            let options = RelayedOptions::default();
+            assert!(RelayedExchange::begin(mechanism, &options).is_some());
+        }
+    }
+}
