@@ -2,20 +2,30 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use auth::tls::server::ReloadingConfig;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use telemetry::targets::HTTP;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
 
+use crate::access::Peer;
+use crate::api::Resources;
 use crate::build_info::BuildInfo;
 use crate::health::HealthState;
 use crate::routes;
+use crate::services::Services;
 
 /// Connections served at a time; more wait in the backlog.
 const MAX_CONNECTIONS: usize = 256;
@@ -31,8 +41,6 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-const TARGET: &str = "sluicegate::http";
 
 /// A bound admin port that does not answer yet. Connections wait in the backlog until [`AdminServer::start`].
 #[derive(Debug)]
@@ -59,11 +67,19 @@ impl AdminServer {
         self.listener.local_addr()
     }
 
+    /// Answers for health and version only.
+    ///
+    /// # Errors
+    /// As [`AdminServer::serve`].
+    pub fn start(self, health: HealthState, build: BuildInfo) -> io::Result<Handle> {
+        self.serve(Services::new(health, build))
+    }
+
     /// Answers on a thread of its own until [`Handle::shutdown`].
     ///
     /// # Errors
     /// Of the system, when thread or runtime cannot be made.
-    pub fn start(self, health: HealthState, build: BuildInfo) -> io::Result<Handle> {
+    pub fn serve(self, services: Services) -> io::Result<Handle> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -72,19 +88,25 @@ impl AdminServer {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(self.listener)?
         };
-        let router = routes::router(health, build);
+        let resources = Arc::default();
+        let tls = services.tls.clone();
+        let router = routes::router(services, Arc::clone(&resources));
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = accept(listener, router) => {}
+                        () = accept(listener, tls, router) => {}
                         _ = stopped => {}
                     }
                 });
             })?;
-        Ok(Handle { stop, thread })
+        Ok(Handle {
+            stop,
+            thread,
+            resources,
+        })
     }
 }
 
@@ -93,19 +115,29 @@ impl AdminServer {
 pub struct Handle {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
+    resources: Arc<OnceLock<Arc<dyn Resources>>>,
 }
 
 impl Handle {
+    /// The stored resources have been read: the API answers with them from now on, and with 503 before. Later calls change nothing.
+    pub fn resources_ready(&self, resources: Arc<dyn Resources>) {
+        let _ = self.resources.set(resources);
+    }
+
     /// Closes the port and all connections, and waits for the thread.
     pub fn shutdown(self) {
         let _ = self.stop.send(());
         if self.thread.join().is_err() {
-            tracing::error!(target: TARGET, "the admin thread had panicked");
+            tracing::error!(target: HTTP, "the admin thread had panicked");
         }
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, router: Router) {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    tls: Option<Arc<ReloadingConfig>>,
+    router: Router,
+) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -113,29 +145,53 @@ async fn accept(listener: tokio::net::TcpListener, router: Router) {
         };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let router = router.clone();
+                let (router, tls) = (router.clone(), tls.as_ref().map(|tls| tls.current()));
                 tokio::spawn(async move {
-                    serve(stream, peer, router).await;
+                    match tls {
+                        None => serve(stream, peer, router).await,
+                        Some(config) => serve_tls(stream, config, peer, router).await,
+                    }
                     drop(permit);
                 });
             }
             Err(error) => {
-                tracing::warn!(target: TARGET, %error, "cannot accept a connection");
+                tracing::warn!(target: HTTP, %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
+async fn serve_tls(
+    stream: TcpStream,
+    config: Arc<rustls::ServerConfig>,
+    peer: SocketAddr,
+    router: Router,
+) {
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => serve(stream, peer, router).await,
+        Ok(Err(error)) => tracing::debug!(target: HTTP, %peer, %error, "no TLS connection"),
+        Err(_) => tracing::debug!(target: HTTP, %peer, "the TLS handshake took too long"),
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, router: Router) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES);
-    let connection =
-        server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        if let Some(uri) = routes::normalised(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        router.call(request)
+    });
+    let connection = server.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = match tokio::time::timeout(MAX_CONNECTION_AGE, connection.as_mut()).await {
         Ok(outcome) => outcome,
@@ -148,6 +204,6 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(target: TARGET, %peer, %error, "connection closed");
+        tracing::debug!(target: HTTP, %peer, %error, "connection closed");
     }
 }

@@ -11,6 +11,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use crate::build_info::BuildInfo;
+use crate::error::json;
 use crate::health::HealthState;
 
 /// What the handlers read.
@@ -19,8 +20,8 @@ struct Facts {
     build: BuildInfo,
 }
 
-/// All paths. HEAD is answered like GET, other methods with 405, other paths with 404.
-pub(crate) fn router(health: HealthState, build: BuildInfo) -> Router {
+/// The paths, open to all.
+pub(super) fn router(health: HealthState, build: BuildInfo) -> Router {
     Router::new()
         .route("/health", get(health_report))
         .route("/health/live", get(live))
@@ -142,11 +143,4 @@ fn report(checks: Vec<Check<'_>>) -> Response {
             outcome: status,
         },
     )
-}
-
-fn json(code: StatusCode, value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => (code, [(CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }

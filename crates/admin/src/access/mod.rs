@@ -1,0 +1,96 @@
+//! Who may call what: Basic credentials, roles, and the brake on guessing.
+
+mod throttle;
+mod users;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+pub(crate) use throttle::Throttle;
+pub(crate) use users::User;
+pub use users::Users;
+
+use crate::audit;
+use crate::error::ApiError;
+
+/// Bytes of an attempted name that are logged.
+const MAX_LOGGED_NAME: usize = 128;
+
+/// The other side of a connection, as a request's extension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Checks the credentials of requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    users: Arc<Users>,
+    throttle: Arc<Throttle>,
+}
+
+impl Access {
+    pub(crate) fn new(users: Users) -> Self {
+        Self {
+            users: Arc::new(users),
+            throttle: Arc::new(Throttle::default()),
+        }
+    }
+
+    /// Who sends a request with these headers from this address. Takes its time after a failure from the same address, and
+    /// answers failures late.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: Peer,
+        call: &audit::Call,
+    ) -> Result<User, ApiError> {
+        let Some(offered) = Credentials::of(headers) else {
+            // Nothing was guessed: a client may well ask first and send credentials once it was asked for them.
+            return Err(ApiError::not_authenticated());
+        };
+        let ip: IpAddr = peer.0.ip();
+        self.throttle.wait(ip).await;
+        match self.users.verify(&offered.name, &offered.password) {
+            Some(user) => Ok(user),
+            None => {
+                audit::login_failed(call, peer, &offered.shown_name());
+                self.throttle.failed(ip).await;
+                Err(ApiError::not_authenticated())
+            }
+        }
+    }
+}
+
+/// What a header `Authorization` offers. A header that cannot be read is a wrong guess.
+struct Credentials {
+    name: Vec<u8>,
+    password: Vec<u8>,
+}
+
+impl Credentials {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let header = headers.get(AUTHORIZATION)?;
+        let read = header.to_str().ok().and_then(|text| {
+            let (scheme, value) = text.trim().split_once(' ')?;
+            let is_basic = scheme.eq_ignore_ascii_case("basic");
+            let mut name = STANDARD.decode(value.trim()).ok().filter(|_| is_basic)?;
+            let colon = name.iter().position(|byte| *byte == b':')?;
+            let password = name.split_off(colon + 1);
+            name.pop();
+            Some(Self { name, password })
+        });
+        Some(read.unwrap_or(Self {
+            name: Vec::new(),
+            password: Vec::new(),
+        }))
+    }
+
+    fn shown_name(&self) -> String {
+        let name = self.name.get(..MAX_LOGGED_NAME).unwrap_or(&self.name);
+        String::from_utf8_lossy(name).into_owned()
+    }
+}

@@ -1,0 +1,97 @@
+//! All paths of the port.
+
+mod health;
+mod metrics;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+
+use crate::Services;
+use crate::access::{Access, Peer};
+use crate::api::{self, Resources};
+use crate::audit::{self, Call};
+use crate::error::ApiError;
+
+/// Health and metrics, then the API. HEAD is answered like GET.
+pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resources>>>) -> Router {
+    let access = Access::new(services.users);
+    health::router(services.health, services.build)
+        .merge(metrics::router(
+            services.metrics,
+            services.secured_metrics.then(|| access.clone()),
+        ))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(no_such_path)
+        .layer(middleware::from_fn(logged))
+        .merge(api::router(access, services.api, resources))
+}
+
+/// 404 for any method.
+pub(crate) async fn no_such_path(request: Request) -> ApiError {
+    ApiError::no_such_path(request.uri().path())
+}
+
+/// 405.
+pub(crate) async fn method_not_allowed(request: Request) -> ApiError {
+    ApiError::method_not_allowed(request.method().as_str(), request.uri().path())
+}
+
+async fn logged(request: Request, next: Next) -> Response {
+    let call = Call::new(request.method(), request.uri().path(), request.headers());
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return ApiError::internal("The caller's address is not known.").into_response();
+    };
+    let response = next.run(request).await;
+    audit::operation(&call, peer, response.status());
+    response
+}
+
+/// Collapses repeated slashes and drops one at the end: base URLs are often configured with one.
+pub(crate) fn normalised(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let collapsed = !path.contains("//");
+    if collapsed && (path == "/" || !path.ends_with('/')) {
+        return None;
+    }
+    let mut plain = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !plain.ends_with('/') {
+            plain.push(c);
+        }
+    }
+    if plain.len() > 1 && plain.ends_with('/') {
+        plain.pop();
+    }
+    if let Some(query) = uri.query() {
+        plain.push('?');
+        plain.push_str(query);
+    }
+    plain.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes() {
+        for (given, expected) in [
+            ("/", None),
+            ("/health", None),
+            ("/health/", Some("/health")),
+            ("//health", Some("/health")),
+            ("///", Some("/")),
+            ("/a//b//?x=//y/", Some("/a/b?x=//y/")),
+            ("/a%2f/b", None),
+        ] {
+            let given: Uri = given.parse().expect("URI");
+            let plain = normalised(&given).map(|uri| uri.to_string());
+            assert_eq!(plain.as_deref(), expected, "{given}");
+        }
+    }
+}
