@@ -1,87 +1,14 @@
-//! The admin port, seen by plain TCP clients.
+//! The admin port, seen by plain TCP clients: health, versions, hostile requests.
+
+mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::TcpStream;
 
-use sluicegate_admin::{AdminServer, BuildInfo, Handle, HealthState};
-
-struct Running {
-    address: SocketAddr,
-    health: HealthState,
-    handle: Handle,
-}
+use common::Running;
 
 fn start() -> Running {
-    let server = AdminServer::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
-    let address = server.local_addr().expect("address");
-    let health = HealthState::new(Duration::from_secs(3600));
-    let build = BuildInfo {
-        version: "3.15.0".into(),
-        time: "2026-01-31T12:00:00+0000".into(),
-        commit: "0123456789abcdef0123456789abcdef01234567".into(),
-        product: "Sluicegate".into(),
-        product_version: "0.1.0".into(),
-    };
-    let handle = server.start(health.clone(), build).expect("started");
-    Running {
-        address,
-        health,
-        handle,
-    }
-}
-
-impl Running {
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("connected");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("timeout");
-        stream
-    }
-
-    /// Sends bytes and reads until the server closes.
-    fn raw(&self, request: &[u8]) -> String {
-        let mut stream = self.connect();
-        // The server may refuse and close before everything is written.
-        let _ = stream.write_all(request);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8(answer).expect("UTF-8")
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
-        let text = self.raw(
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")
-                .as_bytes(),
-        );
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("an HTTP answer, not {text:?}"));
-        let code = head
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .expect("a status");
-        Answer {
-            code,
-            head: head.to_ascii_lowercase(),
-            body: body.to_owned(),
-        }
-    }
-
-    fn make_ready(&self) {
-        self.health.config_ready();
-        self.health.listeners_ready();
-        self.health.upstream_seen();
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    code: u16,
-    head: String,
-    body: String,
+    common::serve(common::services())
 }
 
 #[test]
@@ -212,15 +139,20 @@ fn methods_and_paths() {
     assert_eq!(server.ask("HEAD", "/health/ready", "").code, 503);
     for path in [
         "/",
-        "/health/",
         "/health/other",
         "/health/live/x",
-        "/metrics",
+        "/metric",
         "/healthy",
         "/%00",
         "/health%2flive",
     ] {
-        assert_eq!(server.ask("GET", path, "").code, 404, "{path}");
+        server.ask("GET", path, "").error(404, "No such path");
+    }
+    server
+        .ask("DELETE", "/health", "")
+        .error(405, "Method not allowed");
+    for path in ["//health", "/health/", "///health//live/"] {
+        assert_eq!(server.ask("GET", path, "").code, 200, "{path}");
     }
     server.handle.shutdown();
 }
