@@ -40,6 +40,17 @@ pub struct Config {
     pub logging: Logging,
 }
 
+impl Config {
+    /// Whether any client can be somebody: only then there is a use for accounts and access control lists.
+    pub fn needs_state(&self) -> bool {
+        self.network
+            .listeners
+            .iter()
+            .any(|listener| listener.protocol.is_sasl() || listener.client_auth != ClientAuth::None)
+            || self.security.acl_enabled
+    }
+}
+
 /// Where clients connect.
 #[derive(Clone, Debug)]
 pub struct Network {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use telemetry::targets::NETWORK;
 
 use auth::UpstreamAuth;
-use config::{Cluster, Config, Listener, PortPlan, TokenEndpoint};
+use auth::tls::server::{ReloadingConfig, ServerMaterial};
+use config::{Cluster, Config, Listener, PortPlan, SecurityProtocol, TokenEndpoint};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
@@ -16,12 +17,16 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::Observer;
+use crate::access::Security;
+use crate::addressing::Addressing;
 use crate::buffer::Budget;
 use crate::cluster::{ClusterView, StartError};
 use crate::conn::{Accepted, Admission, Pace};
 use crate::drain::{self, Drain};
 use crate::ports::{PortMap, RangeError, Slot};
+use crate::sni::NameMap;
 use crate::upstream::Dialer;
+use crate::upstream::client::Client;
 use crate::worker::{Shared, WorkerHandle};
 
 /// Connections the kernel holds before they are accepted.
@@ -61,6 +66,14 @@ pub enum GatewayError {
         /// What the system said.
         error: io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("listener {listener}: {problems}")]
+    Tls {
+        /// The listener.
+        listener: String,
+        /// Which settings are the problem, and why.
+        problems: String,
+    },
     /// A worker could not be started.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -69,14 +82,16 @@ pub enum GatewayError {
 impl GatewayError {
     /// Whether the operator has to change the configuration.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, GatewayError::Range { .. })
+        matches!(self, GatewayError::Range { .. } | GatewayError::Tls { .. })
     }
 }
 
 /// One listener at work.
 pub(crate) struct ListenerState {
     pub(crate) name: String,
-    pub(crate) ports: PortMap,
+    pub(crate) protocol: SecurityProtocol,
+    pub(crate) addressing: Addressing,
+    pub(crate) tls: Option<Arc<ReloadingConfig>>,
     ports_variable: String,
     reported: Mutex<HashSet<i32>>,
     /// `GATEWAY_MAX_CONNECTION_CREATION_RATE`.
@@ -87,14 +102,17 @@ impl ListenerState {
     /// A broker without a port of its own was seen: said once, loudly.
     pub(crate) fn unroutable(&self, node: i32) {
         let mut reported = self.reported.lock().unwrap_or_else(|e| e.into_inner());
-        if reported.len() < 1024 && reported.insert(node) {
+        if let Addressing::Ports(ports) = &self.addressing
+            && reported.len() < 1024
+            && reported.insert(node)
+        {
             tracing::error!(
                 target: NETWORK,
                 broker = node,
                 listener = self.name,
                 "a broker has no port: clients cannot reach it; {} needs at least {} ports (they are fixed at start)",
                 self.ports_variable,
-                self.ports.size_needed(node),
+                ports.size_needed(node),
             );
         }
     }
@@ -111,16 +129,25 @@ pub struct Gateway {
     shutdown: config::Shutdown,
 }
 
-impl Gateway {
-    /// Connects to the backing cluster, binds all ports and serves. Must be called inside a `LocalSet`.
+/// The backing cluster answers; clients are not served yet.
+pub struct Connected {
+    view: Arc<ClusterView>,
+    lowest: i32,
+    highest: i32,
+    refresher: JoinHandle<()>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Connected {
+    /// Connects to the backing cluster. Must be called inside a `LocalSet`.
     ///
     /// # Errors
-    /// The cluster cannot be used, its brokers do not fit the ports, or a port cannot be bound.
-    pub async fn start(
+    /// The cluster cannot be used.
+    pub async fn connect(
         config: &Config,
         auth: UpstreamAuth,
         observer: Arc<dyn Observer>,
-    ) -> Result<Gateway, GatewayError> {
+    ) -> Result<Connected, GatewayError> {
         let cluster = &config.upstream.main;
         let client_id = cluster
             .client_id
@@ -140,10 +167,57 @@ impl Gateway {
                     error,
                 })?;
         observer.cluster_answered();
+        let seen = observer.clone();
+        let refresher =
+            tokio::task::spawn_local(view.clone().keep_fresh(move || seen.cluster_answered()));
+        Ok(Connected {
+            view,
+            lowest,
+            highest,
+            refresher,
+            observer,
+        })
+    }
 
+    /// A client of the backing cluster with the gateway's own credentials. Must be called inside a `LocalSet`.
+    pub fn client(&self, config: &Config, auth: UpstreamAuth) -> Client {
+        let client_id = self.view.dialer.client_id().to_owned();
+        Client::new(&config.upstream.main, auth, client_id)
+    }
+
+    /// Binds all ports and serves. `tls` is the material of listeners with TLS; whether it is there was checked with the
+    /// configuration. Must be called inside the same `LocalSet`.
+    ///
+    /// # Errors
+    /// The brokers do not fit the ports, a certificate cannot be used, or a port cannot be bound.
+    pub async fn serve(
+        self,
+        config: &Config,
+        security: Arc<Security>,
+        tls: Option<&Arc<ServerMaterial>>,
+    ) -> Result<Gateway, GatewayError> {
+        let Connected {
+            view,
+            lowest,
+            highest,
+            refresher,
+            observer,
+        } = self;
+        let cluster = &config.upstream.main;
         let mut bound = Vec::new();
         for listener in &config.network.listeners {
-            let state = Arc::new(listener_state(listener, config, lowest, highest)?);
+            let addressing = addressing(listener, config, lowest, highest)?;
+            let state = Arc::new(listener_state(listener, config, addressing, tls)?);
+            if let Some(material) = tls.filter(|_| state.tls.is_some()) {
+                let nodes = view
+                    .snapshot
+                    .load()
+                    .brokers
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>();
+                warn_of_missing_names(&state, material, nodes);
+            }
             bound.extend(bind(listener, &state).await?);
         }
 
@@ -156,6 +230,7 @@ impl Gateway {
             places: Arc::default(),
             drain: watch::Sender::new(Drain::Not),
             observer: observer.clone(),
+            access: security,
         });
         let workers = (0..config.workers.max(1))
             .map(|index| WorkerHandle::start(index, shared.clone()))
@@ -169,8 +244,6 @@ impl Gateway {
             .into_iter()
             .map(|port| tokio::task::spawn_local(accept(port, workers.clone(), admission.clone())))
             .collect();
-        let seen = observer.clone();
-        let refresher = tokio::task::spawn_local(view.keep_fresh(move || seen.cluster_answered()));
         observer.listeners_bound();
         Ok(Gateway {
             shared,
@@ -181,7 +254,9 @@ impl Gateway {
             shutdown: config.shutdown,
         })
     }
+}
 
+impl Gateway {
     /// Client connections now.
     pub fn connections(&self) -> u32 {
         self.admission.total()
@@ -224,14 +299,34 @@ fn suspected_variable(cluster: &Cluster, property: &str) -> String {
     })
 }
 
-fn listener_state(
+fn addressing(
     listener: &Listener,
     config: &Config,
     lowest: i32,
     highest: i32,
-) -> Result<ListenerState, GatewayError> {
+) -> Result<Addressing, GatewayError> {
     let min = config.network.min_broker_id;
     let host = listener.advertised_host.clone();
+    if let Some(names) = &listener.sni {
+        let port = match &listener.ports {
+            PortPlan::Explicit(pairs) => pairs.first().map_or(0, |pair| pair.advertised),
+            PortPlan::FromStart { start, .. } => *start,
+        };
+        let bootstrap = [names.bootstrap_host_pattern.as_str(), host.as_str()];
+        let map = NameMap::new(&names.advertised_host_pattern, bootstrap, port);
+        tracing::info!(
+            target: NETWORK,
+            listener = listener.name,
+            protocol = %listener.protocol,
+            routing = %listener.routing,
+            bind = listener.bind_address,
+            bootstrap = map.bootstrap().join(" "),
+            broker_names = names.advertised_host_pattern,
+            port,
+            "listener"
+        );
+        return Ok(Addressing::Names(map));
+    }
     let range = |error| GatewayError::Range {
         variable: match error {
             RangeError::BelowMinimum { .. } => "GATEWAY_MIN_BROKERID".to_owned(),
@@ -279,9 +374,35 @@ fn listener_state(
         ports = map.join(" "),
         "listener"
     );
+    Ok(Addressing::Ports(ports))
+}
+
+fn listener_state(
+    listener: &Listener,
+    config: &Config,
+    addressing: Addressing,
+    tls: Option<&Arc<ServerMaterial>>,
+) -> Result<ListenerState, GatewayError> {
+    let tls = match tls.filter(|_| listener.protocol.is_tls()) {
+        Some(material) => Some(material.server_config(listener.client_auth).map_err(
+            |problems| {
+                GatewayError::Tls {
+                    listener: listener.name.clone(),
+                    problems: problems
+                        .iter()
+                        .map(|p| format!("{}: {}", p.property, p.reason))
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                }
+            },
+        )?),
+        None => None,
+    };
     Ok(ListenerState {
         name: listener.name.clone(),
-        ports,
+        protocol: listener.protocol,
+        addressing,
+        tls,
         ports_variable: listener.ports_variable.clone(),
         reported: Mutex::default(),
         pace: config
@@ -289,6 +410,19 @@ fn listener_state(
             .max_connection_creation_rate
             .map(|rate| Mutex::new(Pace::new(rate))),
     })
+}
+
+/// Clients that verify host names cannot connect by a name that the certificate lacks.
+fn warn_of_missing_names(state: &ListenerState, material: &ServerMaterial, nodes: Vec<i32>) {
+    let missing = material.missing_names(&state.addressing.server_names(nodes.into_iter()));
+    if !missing.is_empty() {
+        tracing::warn!(
+            target: NETWORK,
+            listener = state.name,
+            missing = missing.join(" "),
+            "the certificate does not cover all names that clients are given"
+        );
+    }
 }
 
 /// A bound port and what it stands for.
@@ -303,14 +437,26 @@ async fn bind(
     state: &Arc<ListenerState>,
 ) -> Result<Vec<BoundPort>, GatewayError> {
     let mut bound = Vec::new();
-    for (index, slot) in state.ports.slots().iter().enumerate() {
+    let places: Vec<(u16, Option<i32>)> = match &state.addressing {
+        Addressing::Ports(ports) => ports
+            .slots()
+            .iter()
+            .enumerate()
+            .map(|(index, slot)| (slot.local, ports.node_of_slot(index)))
+            .collect(),
+        Addressing::Names(_) => match &listener.ports {
+            PortPlan::Explicit(pairs) => pairs.iter().map(|pair| (pair.local, None)).collect(),
+            PortPlan::FromStart { start, .. } => vec![(*start, None)],
+        },
+    };
+    for (port, node) in places {
         let failed = |error| GatewayError::Bind {
             listener: listener.name.clone(),
-            address: format!("{}:{}", listener.bind_address, slot.local),
+            address: format!("{}:{port}", listener.bind_address),
             variable: listener.ports_variable.clone(),
             error,
         };
-        let addresses: Vec<SocketAddr> = lookup_host((listener.bind_address.as_str(), slot.local))
+        let addresses: Vec<SocketAddr> = lookup_host((listener.bind_address.as_str(), port))
             .await
             .map_err(failed)?
             .collect();
@@ -318,7 +464,7 @@ async fn bind(
             bound.push(BoundPort {
                 socket: listen(address).map_err(failed)?,
                 listener: state.clone(),
-                node: state.ports.node_of_slot(index),
+                node,
             });
         }
     }

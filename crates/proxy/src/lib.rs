@@ -16,6 +16,8 @@
 //! Limits and their variables are in the configuration reference; memory per connection is bounded whatever the size
 //! of a frame (one window of 256 KiB per direction while bytes are moving, none while idle).
 
+mod access;
+mod addressing;
 mod buffer;
 mod cluster;
 mod conn;
@@ -25,13 +27,16 @@ mod join;
 mod peek;
 pub mod ports;
 mod rewrite;
+pub mod sni;
 mod socket;
 mod upstream;
 mod verdict;
 mod worker;
 
+pub use access::Security;
 pub use cluster::StartError;
-pub use gateway::{Gateway, GatewayError};
+pub use gateway::{Connected, Gateway, GatewayError};
+pub use upstream::client::Client;
 
 /// Told about the facts that health rests on. Called from several threads, must not block.
 pub trait Observer: Send + Sync {

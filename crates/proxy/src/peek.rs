@@ -70,18 +70,11 @@ fn transactional_id(body: &[u8], compact: bool) -> Option<(bool, &[u8])> {
             Err(_) => Some((false, rest)), // null
         };
     }
-    let mut length = 0_usize;
-    for (i, byte) in body.iter().take(3).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            let rest = &body[i + 1..];
-            return match length.checked_sub(1) {
-                Some(length) => Some((true, rest.get(length..)?)),
-                None => Some((false, rest)), // null
-            };
-        }
+    let mut rest = body;
+    match wire::varint::take(&mut rest)?.checked_sub(1) {
+        Some(length) => Some((true, rest.get(usize::try_from(length).ok()?..)?)),
+        None => Some((false, rest)), // null
     }
-    None
 }
 
 /// Walks a whole request body. Bytes behind the last field are let pass, as brokers let them: librdkafka 2.16 sends a few in

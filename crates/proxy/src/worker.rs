@@ -12,6 +12,7 @@ use config::{Limits, Pool, PoolKind};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::access::Security;
 use crate::buffer::Budget;
 use crate::cluster::ClusterView;
 use crate::conn::{self, Accepted};
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Places>,
     pub(crate) drain: watch::Sender<Drain>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) access: Arc<Security>,
 }
 
 /// What the connections of one worker share.

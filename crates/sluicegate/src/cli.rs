@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use config::{Loaded, NoticeLevel, Report, Source};
 
+use crate::identity::Identities;
 use crate::{logging, run};
 
 /// A Kafka gateway: routes, authenticates, isolates and shows what happens.
@@ -72,6 +73,10 @@ pub(crate) fn check(env_file: Option<&Path>) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(report) = run::upstream_auth(&loaded.config.upstream.main) {
+        eprintln!("{report}");
+        return ExitCode::from(report.exit_code());
+    }
+    if let Err(report) = Identities::new(&loaded.config) {
         eprintln!("{report}");
         return ExitCode::from(report.exit_code());
     }

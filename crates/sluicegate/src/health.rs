@@ -4,15 +4,21 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use admin::{AdminServer, BuildInfo, DEFAULT_UPSTREAM_GRACE, HealthState, Heartbeat};
+use admin::{
+    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, HealthState, Heartbeat,
+    Resources, Services, Users,
+};
 use config::Config;
+use telemetry::metrics::Metrics;
+
+use crate::identity::Identities;
 
 /// The admin port at work, and the facts behind its health answers.
 pub(crate) struct Health {
     state: HealthState,
     facts: Arc<Facts>,
     /// Dropping it closes the port.
-    _server: admin::Handle,
+    server: admin::Handle,
 }
 
 struct Facts {
@@ -22,7 +28,11 @@ struct Facts {
 
 impl Health {
     /// Binds the admin port and answers from now on: alive, not ready yet.
-    pub(crate) fn start(config: &Config) -> io::Result<Self> {
+    pub(crate) fn start(
+        config: &Config,
+        identities: &Identities,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.http.port));
         let server = AdminServer::bind(address).map_err(|error| {
             io::Error::new(
@@ -32,10 +42,18 @@ impl Health {
         })?;
         let state = HealthState::new(DEFAULT_UPSTREAM_GRACE);
         state.config_ready();
-        let server = server.start(
-            state.clone(),
-            BuildInfo::of_this_build(env!("CARGO_PKG_VERSION")),
-        )?;
+        let build = BuildInfo::of_this_build(env!("CARGO_PKG_VERSION"));
+        let server = server.serve(Services {
+            metrics: metrics.clone(),
+            secured_metrics: config.http.secured_metrics,
+            users: Users::new(&config.http.users)?,
+            tls: identities.admin_config(config)?,
+            api: Api {
+                capabilities: Capabilities::of(&config.security, &config.network.listeners),
+                tokens: identities.authenticator.tokens().cloned(),
+            },
+            ..Services::new(state.clone(), build)
+        })?;
         let workers = (0..config.workers).map(|_| state.worker()).collect();
         Ok(Health {
             facts: Arc::new(Facts {
@@ -43,13 +61,18 @@ impl Health {
                 workers,
             }),
             state,
-            _server: server,
+            server,
         })
     }
 
     /// Whom the data plane tells.
     pub(crate) fn observer(&self) -> Arc<dyn proxy::Observer> {
         self.facts.clone()
+    }
+
+    /// The resources have been read: the API works from now on.
+    pub(crate) fn resources_ready(&self, resources: Arc<dyn Resources>) {
+        self.server.resources_ready(resources);
     }
 
     /// Shutdown has begun.

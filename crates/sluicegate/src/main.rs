@@ -3,7 +3,9 @@
 mod cli;
 mod dev;
 mod health;
+mod identity;
 mod logging;
+mod resources;
 mod run;
 
 use std::process::ExitCode;

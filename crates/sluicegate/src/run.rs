@@ -1,14 +1,18 @@
 //! Start-up and end of the process: configuration, logs, admin port, data plane, signals.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use auth::UpstreamAuth;
 use config::{Cluster, Config, Report, Source};
+use proxy::{Connected, Gateway, GatewayError};
+use telemetry::metrics::{Metrics, MetricsSettings};
 use telemetry::targets;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::health::Health;
-use crate::{cli, logging};
+use crate::identity::Identities;
+use crate::{cli, logging, resources};
 
 /// What is said at the start.
 pub(crate) struct Greeting<F> {
@@ -31,6 +35,13 @@ pub(crate) fn run(source: &Source, greeting: Greeting<impl FnOnce(&Config)>) -> 
             return ExitCode::from(report.exit_code());
         }
     };
+    let identities = match Identities::new(&loaded.config) {
+        Ok(identities) => identities,
+        Err(report) => {
+            eprintln!("{report}");
+            return ExitCode::from(report.exit_code());
+        }
+    };
     let log = match logging::start(&loaded.config.logging) {
         Ok(guard) => guard,
         Err(error) => return fail(&format!("cannot set up logging: {error}")),
@@ -47,17 +58,27 @@ pub(crate) fn run(source: &Source, greeting: Greeting<impl FnOnce(&Config)>) -> 
         .enable_all()
         .build()
     {
-        Ok(runtime) => tokio::task::LocalSet::new()
-            .block_on(&runtime, serve(&loaded.config, auth, greeting.ready)),
+        Ok(runtime) => tokio::task::LocalSet::new().block_on(
+            &runtime,
+            serve(&loaded.config, auth, identities, greeting.ready),
+        ),
         Err(error) => fail(&format!("cannot start the runtime: {error}")),
     };
     drop(log); // writes what is still queued
     code
 }
 
-async fn serve(config: &Config, auth: UpstreamAuth, ready: impl FnOnce(&Config)) -> ExitCode {
+async fn serve(
+    config: &Config,
+    auth: UpstreamAuth,
+    identities: Identities,
+    ready: impl FnOnce(&Config),
+) -> ExitCode {
     let started = std::time::Instant::now();
-    let health = match Health::start(config) {
+    let metrics = Metrics::new(&MetricsSettings {
+        max_users: config.metrics_max_users,
+    });
+    let health = match Health::start(config, &identities, &metrics) {
         Ok(health) => health,
         Err(error) => {
             tracing::error!(target: targets::HTTP, "{error}");
@@ -69,7 +90,7 @@ async fn serve(config: &Config, auth: UpstreamAuth, ready: impl FnOnce(&Config))
         Err(error) => return fail(&format!("cannot listen for signals: {error}")),
     };
     let gateway = tokio::select! {
-        gateway = proxy::Gateway::start(config, auth, health.observer()) => gateway,
+        gateway = start(config, auth, &identities, &metrics, &health) => gateway,
         () = signals.next() => {
             tracing::info!(target: targets::GATEWAY, "stopped before the start was complete");
             return ExitCode::SUCCESS;
@@ -79,10 +100,11 @@ async fn serve(config: &Config, auth: UpstreamAuth, ready: impl FnOnce(&Config))
         Ok(gateway) => gateway,
         Err(error) => {
             tracing::error!(target: targets::GATEWAY, "{error}");
-            return if error.is_configuration() {
-                ExitCode::from(config::EXIT_CODE)
-            } else {
-                ExitCode::FAILURE
+            return match error {
+                NotStarted::Gateway(error) if error.is_configuration() => {
+                    ExitCode::from(config::EXIT_CODE)
+                }
+                _ => ExitCode::FAILURE,
             };
         }
     };
@@ -108,6 +130,56 @@ async fn serve(config: &Config, auth: UpstreamAuth, ready: impl FnOnce(&Config))
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Why the process ends before it has served anybody.
+#[derive(Debug)]
+enum NotStarted {
+    Gateway(GatewayError),
+    State(state::OpenError),
+}
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotStarted::Gateway(error) => error.fmt(f),
+            NotStarted::State(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Brings everything up in the order in which one part needs the other: the cluster, the resources in it, then clients.
+async fn start(
+    config: &Config,
+    auth: UpstreamAuth,
+    identities: &Identities,
+    metrics: &Metrics,
+    health: &Health,
+) -> Result<Gateway, NotStarted> {
+    let connected = Connected::connect(config, auth.clone(), health.observer())
+        .await
+        .map_err(NotStarted::Gateway)?;
+    if config.needs_state() {
+        let client = connected.client(config, auth);
+        let store = resources::open(config, client)
+            .await
+            .map_err(NotStarted::State)?;
+        let (accounts, acls) = (identities.accounts.clone(), identities.acls.clone());
+        tokio::task::spawn_local(resources::follow(&store, accounts, acls));
+        health.resources_ready(Arc::new(resources::Managed(store)));
+    } else {
+        health.resources_ready(Arc::new(resources::Empty));
+    }
+    let authenticator = identities.authenticator.clone();
+    tokio::task::spawn_local(async move { authenticator.run().await });
+    tokio::task::spawn_local(
+        identities.keep_certificates_fresh(config.security.tls.reload_interval, metrics.clone()),
+    );
+    let security = identities.security(config, metrics);
+    connected
+        .serve(config, security, identities.client_tls.as_ref())
+        .await
+        .map_err(NotStarted::Gateway)
 }
 
 /// SIGTERM and SIGINT.

@@ -4,6 +4,7 @@ mod refresh;
 mod versions;
 mod view;
 
-pub(crate) use versions::Offered;
+pub(crate) use refresh::ask_versions;
+pub(crate) use versions::{BrokerVersions, Offered};
 pub use view::StartError;
 pub(crate) use view::{ClusterView, Opened, Target};

@@ -15,9 +15,9 @@ use wire::api::ApiKey;
 
 use super::versions::{BrokerVersions, Offered};
 use super::view::{Broker, ClusterView, Snapshot, StartError};
-use crate::upstream::DialError;
 use crate::upstream::call::{CallError, OwnConnection};
 use crate::upstream::suspect;
+use crate::upstream::{DialError, Login};
 
 /// Between rounds while all is well. Readiness needs to notice a lost cluster within its grace period.
 const POLL: Duration = Duration::from_secs(5);
@@ -254,13 +254,15 @@ async fn contact(view: &ClusterView) -> Result<Contact, RefreshError> {
 }
 
 async fn probe(view: &ClusterView, host: &str, port: u16) -> Result<Contact, RefreshError> {
-    let leg = view.dialer.dial(host, port, None).await?;
+    let leg = view.dialer.dial(host, port, Login::Own, None).await?;
     let mut connection = OwnConnection::new(
         leg,
         view.dialer.client_id(),
         view.settings.request_timeout.min(ROUND_TIMEOUT),
     );
-    let versions = ask_versions(&mut connection).await?;
+    let versions = ask_versions(&mut connection)
+        .await?
+        .ok_or(RefreshError::Lacks("ApiVersions"))?;
     let metadata_version = versions
         .best(ApiKey::METADATA, METADATA_CAP)
         .ok_or(RefreshError::Lacks("Metadata"))?;
@@ -271,7 +273,10 @@ async fn probe(view: &ClusterView, host: &str, port: u16) -> Result<Contact, Ref
     })
 }
 
-async fn ask_versions(connection: &mut OwnConnection) -> Result<BrokerVersions, RefreshError> {
+/// What the broker can do; `None` if it does not tell in any version known here.
+pub(crate) async fn ask_versions(
+    connection: &mut OwnConnection,
+) -> Result<Option<BrokerVersions>, CallError> {
     let request = ApiVersionsRequest::default()
         .with_client_software_name(StrBytes::from_static_str("sluicegate"))
         .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
@@ -282,10 +287,10 @@ async fn ask_versions(connection: &mut OwnConnection) -> Result<BrokerVersions, 
             other => other?,
         };
         if response.error_code == 0 {
-            return Ok(BrokerVersions::new(response));
+            return Ok(Some(BrokerVersions::new(response)));
         }
     }
-    Err(RefreshError::Lacks("ApiVersions"))
+    Ok(None)
 }
 
 /// Makes the next snapshot out of an answer; `replicas` may name brokers that it does not list. Brokers whose abilities

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::refresh;
 use super::versions::{BrokerVersions, Offered};
-use crate::upstream::{DialError, Dialer, Leg};
+use crate::upstream::{DialError, Dialer, Leg, Login};
 
 /// A connection that needs news waits at most this long for them.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(2);
@@ -223,9 +223,30 @@ impl ClusterView {
             .is_some_and(|b| i64::from(b.port) == port)
     }
 
+    /// Whether the cluster has, or had, a broker with this id.
+    pub(crate) fn knows(&self, id: i32) -> bool {
+        self.snapshot.load().knows(id)
+    }
+
+    /// Asks the cluster for broker `id` if it is not known yet.
+    pub(crate) async fn look_for(&self, id: i32) {
+        if !self.knows(id) {
+            self.refreshed().await;
+        }
+    }
+
+    /// Like [`ClusterView::open`] for a leg on which the client itself authenticates.
+    pub(crate) async fn open_unauthenticated(&self, target: Target) -> Result<Opened, DialError> {
+        self.open_for(target, Login::Relayed).await
+    }
+
     /// Opens a leg for `target` (network specification 8.2): the broker itself; after a failure once more with fresh
     /// metadata; else any live broker as a substitute. An error means that no broker could be reached.
     pub(crate) async fn open(&self, target: Target) -> Result<Opened, DialError> {
+        self.open_for(target, Login::Own).await
+    }
+
+    async fn open_for(&self, target: Target, login: Login) -> Result<Opened, DialError> {
         let mut last = None;
         if let Target::Broker(id) = target {
             for attempt in 0..2 {
@@ -237,7 +258,7 @@ impl ClusterView {
                 if self.recently_failed(&broker) {
                     continue;
                 }
-                match self.dial(&broker).await {
+                match self.dial(&broker, login).await {
                     Ok(leg) => {
                         return Ok(Opened {
                             leg,
@@ -250,7 +271,7 @@ impl ClusterView {
             }
         }
         for broker in self.substitutes(target) {
-            match self.dial(&broker).await {
+            match self.dial(&broker, login).await {
                 Ok(leg) => {
                     return Ok(Opened {
                         leg,
@@ -268,10 +289,10 @@ impl ClusterView {
         }))
     }
 
-    async fn dial(&self, broker: &Broker) -> Result<Leg, DialError> {
+    async fn dial(&self, broker: &Broker, login: Login) -> Result<Leg, DialError> {
         let result = self
             .dialer
-            .dial(&broker.host, broker.port, Some(&broker.legs))
+            .dial(&broker.host, broker.port, login, Some(&broker.legs))
             .await;
         match &result {
             // Connections that a substitute serves have to hear of it.

@@ -67,15 +67,9 @@ fn names_its_software(body: &[u8]) -> bool {
     })
 }
 
-fn short_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut length = 0_usize;
-    for (i, byte) in bytes.iter().take(3).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return bytes[i + 1..].split_at_checked(length.checked_sub(1)?);
-        }
-    }
-    None
+fn short_string(mut bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = wire::varint::take(&mut bytes)?.checked_sub(1)?;
+    bytes.split_at_checked(usize::try_from(length).ok()?)
 }
 
 /// An answer that says `error`; `None` if the answer of this API has no place for it.
@@ -84,7 +78,7 @@ pub(super) fn error(api: ApiKey, version: i16, correlation_id: i32, error: i16) 
     Some(frame(api, version, correlation_id, &body))
 }
 
-fn frame(api: ApiKey, version: i16, correlation_id: i32, body: &[u8]) -> Bytes {
+pub(super) fn frame(api: ApiKey, version: i16, correlation_id: i32, body: &[u8]) -> Bytes {
     let flexible = wire::header::response_header_version(api, version) >= 1;
     let size = 4 + usize::from(flexible) + body.len();
     let mut frame = BytesMut::with_capacity(4 + size);

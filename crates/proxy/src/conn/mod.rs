@@ -14,9 +14,13 @@ mod inflight;
 mod limits;
 mod local;
 mod reauth;
+mod relay;
+mod renewal;
 mod replica;
 mod requests;
 mod responses;
+mod sasl;
+mod session;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -26,17 +30,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use telemetry::targets::{NETWORK, UPSTREAM};
 
+use auth::server::AuthFailure;
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use wire::walk::WalkError;
 
+use crate::access::Access;
 use crate::cluster::{Offered, Opened, Target};
+use crate::drain::Drain;
 use crate::gateway::ListenerState;
 use crate::socket::Socket;
 use crate::upstream::pool::Pin;
 use crate::upstream::{DialError, Leg};
 use crate::worker::Worker;
+
+use relay::Relayed;
+use sasl::Conversation;
+use session::{Introduced, Session};
 
 pub(crate) use inflight::{InFlight, Pending, Source};
 pub(crate) use limits::{Admission, Admitted, Pace};
@@ -105,6 +116,27 @@ enum Failure {
     SharedLost,
     #[error("re-authentication failed: {0}")]
     Reauthentication(String),
+    #[error("the client left before it was authenticated")]
+    Left,
+    #[error("TLS handshake: {0}")]
+    Handshake(io::Error),
+    #[error("the subject of the client's certificate cannot be read: {0}")]
+    Subject(String),
+    #[error("authentication by {mechanism} failed: {failure}")]
+    Authentication {
+        mechanism: &'static str,
+        failure: AuthFailure,
+    },
+    #[error("not authenticated within the time allowed")]
+    Unauthenticated,
+    #[error("a request out of the order of a SASL exchange, or a mechanism that is not offered")]
+    SaslState,
+    #[error("relayed login: {0}")]
+    Relay(String),
+    #[error("the session has ended")]
+    SessionOver,
+    #[error("the account of the client was removed or has moved")]
+    AccountGone,
 }
 
 impl Failure {
@@ -118,6 +150,8 @@ impl Failure {
                 | Failure::Request { .. }
                 | Failure::NotOffered { .. }
                 | Failure::Replica { .. }
+                | Failure::SaslState
+                | Failure::Subject(_)
         )
     }
 }
@@ -126,10 +160,20 @@ impl Failure {
 pub(crate) struct Connection {
     worker: Rc<Worker>,
     listener: Arc<ListenerState>,
+    peer: SocketAddr,
     target: Target,
-    /// The node id that the client's port stands for, whether or not there was such a broker when it connected.
+    /// The node id that the client's port or server name stands for, whether or not there was such a broker when it connected.
     node: Option<i32>,
     client: Socket,
+    /// Who the client is, and what it may do.
+    access: Access,
+    /// The SASL mechanism it has used.
+    mechanism: Option<&'static str>,
+    /// After this it has to authenticate again.
+    session_ends: Cell<Option<Instant>>,
+    /// A re-authentication that is under way, with the gateway or with the broker.
+    conversation: RefCell<Conversation>,
+    relayed: RefCell<Option<Relayed>>,
     leg: RefCell<Option<Rc<Leg>>>,
     /// The private leg was opened; the response half watches it even if no answer is owed (`acks=0`).
     opened: Notify,
@@ -166,57 +210,115 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         node,
         admitted,
     } = accepted;
-    let client = match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => Socket::plain(stream),
-        Err(error) => {
-            tracing::warn!(target: NETWORK, %peer, %error, "cannot serve connection");
-            return;
+    let outcome = match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => meet(&worker, &listener, stream, node, peer).await,
+        Err(error) => Err(Failure::Client(error)),
+    };
+    report(&worker, &listener, peer, &outcome);
+    drop(admitted);
+}
+
+/// Finds out who the client is, and serves it.
+async fn meet(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerState>,
+    stream: tokio::net::TcpStream,
+    node: Option<i32>,
+    peer: SocketAddr,
+) -> Result<End, Failure> {
+    let mut drain = worker.shared.drain.subscribe();
+    let deadline = Instant::now() + worker.shared.limits.unauthenticated_timeout;
+    let introduced = tokio::select! {
+        introduced = timeout_at(deadline, session::introduce(worker, listener, stream, node, peer)) => {
+            introduced.unwrap_or(Err(Failure::Unauthenticated))?
         }
+        _ = drain.wait_for(|drain| *drain != Drain::Not) => return Ok(End::Drained),
     };
-    // A port that never had a broker leads anywhere.
-    let target = match node {
-        Some(id) if worker.shared.view.snapshot.load().knows(id) => Target::Broker(id),
-        _ => Target::Bootstrap,
-    };
-    let place = worker.shared.places.enter(target);
+    let Introduced {
+        client,
+        target,
+        node,
+        session,
+    } = introduced;
+    let Session {
+        identity,
+        mechanism,
+        ends,
+        leg,
+        told,
+    } = session;
+    let shared = &worker.shared;
+    if let Some(mechanism) = mechanism {
+        shared
+            .access
+            .succeeded(&identity, mechanism, listener, peer);
+    }
+    let place = shared.places.enter(target);
     let connection = Connection {
-        in_flight: InFlight::new(worker.shared.limits.max_in_flight_per_connection),
-        worker,
-        listener,
+        in_flight: InFlight::new(shared.limits.max_in_flight_per_connection),
+        worker: worker.clone(),
+        listener: listener.clone(),
+        peer,
         target,
         node,
         client,
+        access: Access::new(&shared.access, identity, peer.ip()),
+        mechanism,
+        session_ends: Cell::new(ends),
+        conversation: RefCell::default(),
+        relayed: RefCell::default(),
         leg: RefCell::new(None),
         opened: Notify::new(),
         reauthenticate_at: Cell::new(None),
         substitute: Cell::new(false),
-        private_for_good: Cell::new(false),
+        private_for_good: Cell::new(leg.is_some()),
         throttled: Cell::new(false),
         pin: Pin::new(),
-        told: RefCell::new(None),
+        told: RefCell::new(told),
         active: Cell::new(Instant::now()),
         writing: Cell::new(None),
         stopping: Cell::new(false),
         stop: Notify::new(),
         held: Cell::new(false),
     };
-    tracing::debug!(target: NETWORK, %peer, ?target, listener = connection.listener.name, "connected");
+    if let Some(opened) = leg {
+        connection.adopt(opened);
+    }
+    tracing::debug!(target: NETWORK, %peer, ?target, listener = listener.name, principal = %connection.access.identity().name, "connected");
     let outcome = connection.run().await;
-    match &outcome {
+    drop(place);
+    outcome
+}
+
+/// Says how a connection ended, and counts what has to be counted.
+fn report(
+    worker: &Worker,
+    listener: &ListenerState,
+    peer: SocketAddr,
+    outcome: &Result<End, Failure>,
+) {
+    match outcome {
         Ok(end) => {
             tracing::debug!(target: NETWORK, %peer, ?end, "disconnected");
         }
+        Err(Failure::Authentication { mechanism, failure }) => {
+            worker
+                .shared
+                .access
+                .failed(failure, mechanism, listener, peer);
+        }
         Err(failure) if failure.is_clients_fault() => {
-            connection.worker.complain(|| {
+            worker.complain(|| {
                 tracing::warn!(target: NETWORK, %peer, error = %failure, "connection closed");
             });
         }
         Err(failure) => {
+            if matches!(failure, Failure::SessionOver) {
+                worker.shared.access.metrics.expired_connections_killed();
+            }
             tracing::debug!(target: NETWORK, %peer, error = %failure, "connection closed");
         }
     }
-    drop(place);
-    drop(admitted);
 }
 
 impl Connection {

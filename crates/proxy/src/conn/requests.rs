@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use config::SecurityMode;
 use tokio::time::sleep;
 use wire::api::ApiKey;
 use wire::header::{HeaderError, RequestHeader};
 
 use super::replica::{self, Progress};
+use super::session::Asked;
 use super::{Connection, End, Failure, Pending, Source, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
@@ -138,8 +140,16 @@ impl Connection {
         let Some(head) = self.head(window.bytes(), position)? else {
             return Ok(Taken::More);
         };
+        self.check_session(head.api)?;
         let offered = self.worker.shared.view.offered();
         match verdict::judge(&offered, head.api, head.version) {
+            _ if self.conversation.borrow().has_begun()
+                && head.api != ApiKey::SASL_AUTHENTICATE =>
+            {
+                self.refuse(window, position, &head, local::ILLEGAL_SASL_STATE)?;
+                self.stop_soon();
+                Ok(Taken::Some)
+            }
             Verdict::Forward(treatment) => {
                 self.forward(window, out, position, &head, treatment).await
             }
@@ -154,6 +164,35 @@ impl Connection {
                 self.answer(&head, answer);
                 window.consume(head.frame_len);
                 Ok(Taken::Some)
+            }
+            Verdict::Sasl if self.mechanism.is_some() => {
+                let Some(_) = whole_body(window, &head)? else {
+                    return Ok(Taken::More);
+                };
+                let asked = Asked::new(
+                    head.api,
+                    head.version,
+                    head.correlation_id,
+                    Bytes::copy_from_slice(&window.bytes()[PREFIX..head.frame_len]),
+                    head.header_len,
+                );
+                match self.worker.shared.access.mode {
+                    SecurityMode::GatewayManaged => {
+                        window.consume(head.frame_len);
+                        self.authenticate_again(&asked).await?;
+                        Ok(Taken::Some)
+                    }
+                    SecurityMode::KafkaManaged => match self.relay_again(&asked).await? {
+                        false => {
+                            window.consume(head.frame_len);
+                            Ok(Taken::Some)
+                        }
+                        true => {
+                            self.forward(window, out, position, &head, Treatment::Pass)
+                                .await
+                        }
+                    },
+                }
             }
             Verdict::Sasl => {
                 self.refuse(window, position, &head, local::ILLEGAL_SASL_STATE)?;

@@ -159,6 +159,16 @@ impl Connection {
         }
     }
 
+    /// Reads until the window holds `count` bytes of the private leg. `false`: it ended before.
+    async fn have(&self, giving: &mut Giving, leg: &Leg, count: usize) -> Result<bool, Failure> {
+        while giving.window.len() < count {
+            if !self.fill(giving, leg).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads the head of the next answer and checks whom it belongs to. `None`: the leg has ended.
     async fn answer_head(
         &self,
@@ -166,10 +176,8 @@ impl Connection {
         leg: &Leg,
         correlation_id: i32,
     ) -> Result<Option<AnswerHead>, Failure> {
-        while giving.window.len() < PREFIX + MIN_ANSWER {
-            if !self.fill(giving, leg).await? {
-                return Ok(None);
-            }
+        if !self.have(giving, leg, PREFIX + MIN_ANSWER).await? {
+            return Ok(None);
         }
         let bytes = giving.window.bytes();
         let declared = bytes.first_chunk().map_or(-1, |b| i32::from_be_bytes(*b));
@@ -242,10 +250,8 @@ impl Connection {
         api: ApiKey,
         version: i16,
     ) -> Result<bool, Failure> {
-        while giving.window.len() < frame_len {
-            if !self.fill(giving, leg).await? {
-                return Ok(false);
-            }
+        if !self.have(giving, leg, frame_len).await? {
+            return Ok(false);
         }
         let frame = &mut giving.window.bytes_mut()[..frame_len];
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
@@ -312,10 +318,8 @@ impl Connection {
         api: ApiKey,
         version: i16,
     ) -> Result<bool, Failure> {
-        while giving.window.len() < rewrite::MAX_ANSWER_HEADER {
-            if !self.fill(giving, leg).await? {
-                return Ok(false);
-            }
+        if !self.have(giving, leg, rewrite::MAX_ANSWER_HEADER).await? {
+            return Ok(false);
         }
         let header = header_len(api, version, &giving.window.bytes()[PREFIX..])?;
         let mut left = frame_len;
@@ -350,10 +354,8 @@ impl Connection {
         if left > rewrite::MAX_TAIL {
             return Err(malformed(api, version, &"too many broker addresses"));
         }
-        while giving.window.len() < left {
-            if !self.fill(giving, leg).await? {
-                return Ok(false);
-            }
+        if !self.have(giving, leg, left).await? {
+            return Ok(false);
         }
         let tail = Tail {
             plan,
@@ -395,10 +397,8 @@ impl Connection {
         if frame_len > WINDOW {
             return Err(Failure::Budget(frame_len));
         }
-        while giving.window.len() < frame_len {
-            if !self.fill(giving, &leg).await? {
-                return Ok(None);
-            }
+        if !self.have(giving, &leg, frame_len).await? {
+            return Ok(None);
         }
         let frame = Bytes::copy_from_slice(&giving.window.bytes()[PREFIX..frame_len]);
         giving.window.consume(frame_len);
@@ -407,7 +407,7 @@ impl Connection {
 
     fn addresses(&self) -> rewrite::Context<'_> {
         rewrite::Context {
-            ports: &self.listener.ports,
+            addressing: &self.listener.addressing,
             listener: &self.listener,
             view: &self.worker.shared.view,
         }

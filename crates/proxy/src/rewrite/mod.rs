@@ -8,15 +8,17 @@
 mod hide;
 mod tail;
 
+use std::borrow::Cow;
+
 use wire::api::{ApiKey, Direction};
 use wire::plan::{Interest, Plan, Plans};
 use wire::rewrite::{Edits, Rewrite, Segments};
 use wire::schema::{Entity, FieldSpec};
 use wire::walk::{Field, Value, WalkError};
 
+use crate::addressing::Addressing;
 use crate::cluster::ClusterView;
 use crate::gateway::ListenerState;
-use crate::ports::PortMap;
 
 pub(crate) use tail::{MAX_TAIL, Tail};
 
@@ -34,7 +36,7 @@ static ADDRESSES: Plans = Plans::new(Interest::of(&[
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'c> {
     /// The addresses of the listener that the client came in on.
-    pub(crate) ports: &'c PortMap,
+    pub(crate) addressing: &'c Addressing,
     pub(crate) listener: &'c ListenerState,
     pub(crate) view: &'c ClusterView,
 }
@@ -92,8 +94,8 @@ impl<'a, 'c> Addresses<'a, 'c> {
         }
     }
 
-    fn address(&self) -> Option<(&'c str, u16)> {
-        self.context.ports.address(self.node)
+    fn address(&self) -> Option<(Cow<'c, str>, u16)> {
+        self.context.addressing.address(self.node)
     }
 }
 

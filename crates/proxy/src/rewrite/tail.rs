@@ -11,6 +11,7 @@ use wire::plan::Plan;
 use wire::rewrite::{Edits, Rewrite, Segments};
 use wire::schema::FieldSpec;
 use wire::stream::StopPoint;
+use wire::varint;
 use wire::walk::{Field, WalkError};
 
 use super::{Addresses, Context};
@@ -97,27 +98,27 @@ impl Rewrite for Empty {
 fn fill_up(bytes: Vec<u8>, section: usize, length: usize) -> Option<Vec<u8>> {
     let extra = length.checked_sub(bytes.len())?;
     let mut rest = bytes.get(section..)?;
-    let count = varint(&mut rest)?;
+    let count = varint::take(&mut rest)?;
     let fields = rest;
     let mut last_tag = None;
     for _ in 0..count {
-        last_tag = Some(varint(&mut rest)?);
-        let size = usize::try_from(varint(&mut rest)?).ok()?;
+        last_tag = Some(varint::take(&mut rest)?);
+        let size = usize::try_from(varint::take(&mut rest)?).ok()?;
         rest = rest.get(size..)?;
     }
     let count_len = bytes.len() - section - fields.len();
-    let new_count = put_varint(count + 1);
+    let new_count = encoded(count + 1);
     // Tags ascend. A short and a long tag number between them reach every length.
     let grown = new_count.len() - count_len.min(new_count.len());
     let extra = extra.checked_sub(grown)?;
     let after = last_tag.map_or(0, |tag| tag + 1);
     for tag in [after.max(64), after.max(1 << 14)] {
-        let tag = put_varint(tag);
+        let tag = encoded(tag);
         for size_len in 1..=4_usize {
             let Some(payload) = extra.checked_sub(tag.len() + size_len) else {
                 break;
             };
-            let size = put_varint(payload as u64);
+            let size = encoded(u32::try_from(payload).ok()?);
             if size.len() == size_len {
                 let mut new = Vec::with_capacity(length);
                 new.extend_from_slice(&bytes[..section]);
@@ -133,26 +134,9 @@ fn fill_up(bytes: Vec<u8>, section: usize, length: usize) -> Option<Vec<u8>> {
     None
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..35).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn put_varint(mut value: u64) -> Vec<u8> {
+fn encoded(value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
+    varint::put(value, &mut bytes);
     bytes
 }
 
@@ -169,9 +153,9 @@ mod tests {
                 fill_up(section.clone(), 0, 1 + extra).unwrap_or_else(|| panic!("{extra}"));
             assert_eq!(filled.len(), 1 + extra);
             let mut rest = &filled[..];
-            assert_eq!(varint(&mut rest), Some(1));
-            varint(&mut rest).unwrap();
-            assert_eq!(varint(&mut rest), Some(rest.len() as u64));
+            assert_eq!(varint::take(&mut rest), Some(1));
+            varint::take(&mut rest).unwrap();
+            assert_eq!(varint::take(&mut rest), Some(rest.len() as u32));
         }
         assert_eq!(
             fill_up(section.clone(), 0, 2),
@@ -192,6 +176,6 @@ mod tests {
         assert_eq!(filled[7], 101);
         assert_eq!(filled.len(), 20);
         let mut rest = &filled[8..];
-        assert_eq!(varint(&mut rest), Some(rest.len() as u64));
+        assert_eq!(varint::take(&mut rest), Some(rest.len() as u32));
     }
 }

@@ -69,17 +69,39 @@ impl OwnConnection {
         request: &R,
         version: i16,
     ) -> Result<R::Response, CallError> {
+        let id = self.next_id();
+        let frame = encode_request(request, version, id, &self.client_id)?;
+        let answer = self.exchange(&frame).await?;
+        decode_response::<R>(answer, version, id)
+    }
+
+    /// Sends a request whose body is encoded already. Returns the body of the answer, which nobody has checked.
+    pub(crate) async fn call_encoded(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Bytes, CallError> {
+        let id = self.next_id();
+        let frame = frame(api, version, id, &self.client_id, body)?;
+        let answer = self.exchange(&frame).await?;
+        response_body(answer, api, version, id)
+    }
+
+    fn next_id(&mut self) -> i32 {
         let id = self.next_correlation_id;
         self.next_correlation_id = id.wrapping_add(1) & i32::MAX;
-        let frame = encode_request(request, version, id, &self.client_id)?;
+        id
+    }
+
+    async fn exchange(&self, frame: &[u8]) -> Result<Bytes, CallError> {
         let exchange = async {
-            self.leg.socket.write_all(&frame).await?;
+            self.leg.socket.write_all(frame).await?;
             read_frame(&self.leg.socket, MAX_ANSWER).await
         };
-        let answer = timeout(self.request_timeout, exchange)
+        timeout(self.request_timeout, exchange)
             .await
-            .map_err(|_| CallError::TimedOut(self.request_timeout))??;
-        decode_response::<R>(answer, version, id)
+            .map_err(|_| CallError::TimedOut(self.request_timeout))?
     }
 }
 
@@ -90,22 +112,37 @@ pub(crate) fn encode_request<R: Request>(
     correlation_id: i32,
     client_id: &str,
 ) -> Result<Bytes, CallError> {
-    let api = ApiKey(R::KEY);
+    let mut body = BytesMut::new();
+    request
+        .encode(&mut body, version)
+        .map_err(|e| CallError::Encode(e.to_string()))?;
+    frame(ApiKey(R::KEY), version, correlation_id, client_id, &body)
+}
+
+/// Puts length prefix and header before a body.
+fn frame(
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    client_id: &str,
+    body: &[u8],
+) -> Result<Bytes, CallError> {
     let header = RequestHeader::default()
-        .with_request_api_key(R::KEY)
+        .with_request_api_key(api.0)
         .with_request_api_version(version)
         .with_correlation_id(correlation_id)
         .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
-    let mut body = BytesMut::new();
+    let mut head = BytesMut::new();
     header
         .encode(
-            &mut body,
+            &mut head,
             wire::header::request_header_version(api, version),
         )
-        .and_then(|()| request.encode(&mut body, version))
         .map_err(|e| CallError::Encode(e.to_string()))?;
-    let mut frame = BytesMut::with_capacity(4 + body.len());
-    frame.put_u32(u32::try_from(body.len()).map_err(|e| CallError::Encode(e.to_string()))?);
+    let len = head.len() + body.len();
+    let mut frame = BytesMut::with_capacity(4 + len);
+    frame.put_u32(u32::try_from(len).map_err(|e| CallError::Encode(e.to_string()))?);
+    frame.put(head);
     frame.put(body);
     Ok(frame.freeze())
 }
@@ -132,24 +169,36 @@ pub(crate) async fn read_frame(socket: &Socket, limit: usize) -> Result<Bytes, C
 
 /// Decodes the answer to request `R`, after the walker has accepted it.
 pub(crate) fn decode_response<R: Request>(
-    mut frame: Bytes,
+    frame: Bytes,
     version: i16,
     correlation_id: i32,
 ) -> Result<R::Response, CallError> {
-    let malformed = |e: &dyn std::fmt::Display| CallError::Malformed(e.to_string());
     let api = ApiKey(R::KEY);
-    let header_len =
-        wire::header::response_header_len(api, version, &frame).map_err(|e| malformed(&e))?;
-    let body = frame.get(header_len..).unwrap_or_default();
-    wire::walk::validate(api, version, Direction::Response, body).map_err(|e| malformed(&e))?;
+    let mut body = response_body(frame, api, version, correlation_id)?;
+    wire::walk::validate(api, version, Direction::Response, &body).map_err(malformed)?;
+    R::Response::decode(&mut body, version).map_err(malformed)
+}
+
+/// What follows the header of an answer.
+fn response_body(
+    mut frame: Bytes,
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Bytes, CallError> {
+    let header_len = wire::header::response_header_len(api, version, &frame).map_err(malformed)?;
     let header = ResponseHeader::decode(
         &mut frame.slice(..header_len),
         wire::header::response_header_version(api, version),
     )
-    .map_err(|e| malformed(&e))?;
+    .map_err(malformed)?;
     if header.correlation_id != correlation_id {
         return Err(CallError::Correlation);
     }
     frame.advance(header_len);
-    R::Response::decode(&mut frame, version).map_err(|e| malformed(&e))
+    Ok(frame)
+}
+
+fn malformed(error: impl std::fmt::Display) -> CallError {
+    CallError::Malformed(error.to_string())
 }

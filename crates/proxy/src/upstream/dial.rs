@@ -67,7 +67,16 @@ pub(crate) struct Dialer {
     receive_buffer: Option<u32>,
 }
 
-/// An open, authenticated connection to a broker.
+/// Whose credentials a leg is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// The gateway's own.
+    Own,
+    /// The client's, which are relayed over it.
+    Relayed,
+}
+
+/// An open connection to a broker.
 pub(crate) struct Leg {
     pub(crate) socket: Socket,
     /// When to authenticate again (KIP-368), well before the broker ends the session. `None`: never.
@@ -117,10 +126,11 @@ impl Dialer {
         &self,
         host: &str,
         port: u16,
+        login: Login,
         count: Option<&Arc<AtomicUsize>>,
     ) -> Result<Leg, DialError> {
         let deadline = Instant::now() + self.setup_timeout;
-        match timeout_at(deadline, self.open(host, port)).await {
+        match timeout_at(deadline, self.open(host, port, login)).await {
             Ok(opened) => opened.map(|mut leg| {
                 leg._counted = count.map(Counted::new);
                 leg
@@ -141,7 +151,7 @@ impl Dialer {
         }
     }
 
-    async fn open(&self, host: &str, port: u16) -> Result<Leg, DialError> {
+    async fn open(&self, host: &str, port: u16, login: Login) -> Result<Leg, DialError> {
         let stream = self.connect(host, port).await?;
         let socket = match self.auth.tls() {
             None => Socket::plain(stream),
@@ -167,7 +177,7 @@ impl Dialer {
             reauthenticate_at: None,
             _counted: None,
         };
-        if let Some(login) = self.auth.sasl() {
+        if let Some(login) = self.auth.sasl().filter(|_| login == Login::Own) {
             leg.reauthenticate_at = sasl::login(&leg.socket, login, &self.client_id)
                 .await
                 .map_err(|error| DialError::Login {

@@ -1,0 +1,143 @@
+//! Who clients are and what they may do: what the data plane is given for it, and what a connection keeps of it.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use auth::accounts::{Accounts, Identity, PASSTHROUGH};
+use auth::acl::{AclView, Acls};
+use auth::server::{AuthFailure, Authenticator, RelayedOptions};
+use config::SecurityMode;
+use telemetry::metrics::Metrics;
+use telemetry::targets::{AUDIT, NETWORK};
+
+use crate::gateway::ListenerState;
+
+/// What the data plane needs to know about security. All of it may change while it runs, except what is plain here.
+pub struct Security {
+    /// Who checks credentials.
+    pub mode: SecurityMode,
+    /// Checks them, with [`SecurityMode::GatewayManaged`].
+    pub authenticator: Authenticator,
+    /// The service accounts.
+    pub accounts: Arc<ArcSwap<Accounts>>,
+    /// The access control lists.
+    pub acls: Arc<ArcSwap<Acls>>,
+    /// Whether access control applies to the passthrough virtual cluster.
+    pub acl_enabled: bool,
+    /// Those whom no access control applies to, without `User:`.
+    pub super_users: Vec<String>,
+    /// How names are read from relayed exchanges.
+    pub relayed: RelayedOptions,
+    /// Counts failures.
+    pub metrics: Metrics,
+}
+
+impl Security {
+    /// An authentication succeeded: for the audit log.
+    pub(crate) fn succeeded(
+        &self,
+        identity: &Identity,
+        mechanism: &str,
+        listener: &ListenerState,
+        peer: SocketAddr,
+    ) {
+        tracing::info!(
+            target: AUDIT,
+            event = "AUTHENTICATION",
+            outcome = "SUCCESS",
+            %peer,
+            listener = listener.name,
+            mechanism,
+            vcluster = %identity.vcluster,
+            user = %identity.name,
+            authenticated_name = %identity.authenticated_name,
+        );
+    }
+
+    /// An authentication failed: counted, and said in the audit log.
+    pub(crate) fn failed(
+        &self,
+        failure: &AuthFailure,
+        mechanism: &str,
+        listener: &ListenerState,
+        peer: SocketAddr,
+    ) {
+        let counted_name = failure.counted_name(&self.accounts.load(), &self.super_users);
+        let reason = failure.reason.as_str();
+        self.metrics
+            .authentication_failed(counted_name, mechanism, reason);
+        tracing::info!(
+            target: AUDIT,
+            event = "AUTHENTICATION",
+            outcome = reason,
+            %peer,
+            listener = listener.name,
+            mechanism,
+            user = failure.username,
+        );
+        tracing::debug!(target: NETWORK, %peer, mechanism, reason, "authentication failed");
+    }
+
+    fn view(&self, acls: &Acls, identity: &Identity, host: &str) -> AclView {
+        let is_passthrough = &*identity.vcluster == PASSTHROUGH;
+        if !self.acl_enabled || !is_passthrough {
+            AclView::disabled()
+        } else if self.super_users.iter().any(|user| **user == *identity.name) {
+            AclView::super_user(acls, &identity.vcluster)
+        } else {
+            AclView::checked(acls, &identity.vcluster, &identity.name, host)
+        }
+    }
+}
+
+/// What one connection may do. Follows the snapshots, so that a change acts on the next request.
+pub(crate) struct Access {
+    identity: Identity,
+    host: String,
+    accounts: RefCell<Arc<Accounts>>,
+    view: RefCell<(Arc<Acls>, AclView)>,
+}
+
+impl Access {
+    pub(crate) fn new(security: &Security, identity: Identity, host: IpAddr) -> Access {
+        // Kafka shows and compares IPv4 addresses as such, however they came in.
+        let host = host.to_canonical().to_string();
+        let acls = security.acls.load_full();
+        let view = security.view(&acls, &identity, &host);
+        Access {
+            identity,
+            host,
+            accounts: RefCell::new(security.accounts.load_full()),
+            view: RefCell::new((acls, view)),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the account is still what it was when the client came.
+    pub(crate) fn holds(&self, security: &Security) -> bool {
+        let now = security.accounts.load();
+        let mut seen = self.accounts.borrow_mut();
+        if Arc::ptr_eq(&now, &seen) {
+            return true;
+        }
+        *seen = Arc::clone(&now);
+        self.identity.still_holds(&now)
+    }
+
+    /// What the client may do by the lists of this moment, and whether they have changed since the last time.
+    pub(crate) fn view(&self, security: &Security) -> (AclView, bool) {
+        let now = security.acls.load();
+        let mut seen = self.view.borrow_mut();
+        let changed = !Arc::ptr_eq(&now, &seen.0);
+        if changed {
+            let view = security.view(&now, &self.identity, &self.host);
+            *seen = (Arc::clone(&now), view);
+        }
+        (seen.1.clone(), changed)
+    }
+}

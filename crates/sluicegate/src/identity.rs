@@ -1,0 +1,194 @@
+//! What tells clients apart: key material, the authenticator, accounts and access control lists, and what keeps them fresh.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use auth::Problem;
+use auth::accounts::Accounts;
+use auth::acl::Acls;
+use auth::server::{Authenticator, RelayedOptions};
+use auth::tls::server::{Reload, ReloadingConfig, ServerMaterial, StoreNames};
+use config::{Config, Report};
+use proxy::Security;
+use telemetry::metrics::Metrics;
+use telemetry::targets::SOCKET;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A certificate that ends sooner than this is worth a warning.
+const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Everything that is known about identities before the backing cluster is asked.
+pub(crate) struct Identities {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    pub(crate) acls: Arc<ArcSwap<Acls>>,
+    /// Of the listeners; `None` without TLS.
+    pub(crate) client_tls: Option<Arc<ServerMaterial>>,
+    /// Of the admin port; `None` without HTTPS.
+    pub(crate) admin_tls: Option<Arc<ServerMaterial>>,
+}
+
+impl Identities {
+    /// Reads key material and prepares the mechanisms.
+    ///
+    /// # Errors
+    /// All problems found, by the variable that the operator set.
+    pub(crate) fn new(config: &Config) -> Result<Identities, Report> {
+        let mut problems: Vec<Problem> = Vec::new();
+        let accounts: Arc<ArcSwap<Accounts>> = Arc::default();
+        let authenticator = Authenticator::new(&config.security, accounts.clone())
+            .map_err(|found| problems.extend(found));
+        let uses_tls = config
+            .network
+            .listeners
+            .iter()
+            .any(|listener| listener.protocol.is_tls());
+        let tls = &config.security.tls;
+        let client_tls = tls
+            .key_store
+            .as_ref()
+            .filter(|_| uses_tls)
+            .and_then(|keys| {
+                let loaded = ServerMaterial::load(
+                    StoreNames::CLIENT,
+                    keys,
+                    tls.key_password.as_ref(),
+                    tls.trust_store.as_ref(),
+                );
+                loaded.map_err(|found| problems.extend(found)).ok()
+            });
+        let admin_tls = config.http.tls.as_ref().and_then(|tls| {
+            let loaded = ServerMaterial::load(
+                StoreNames::ADMIN,
+                &tls.key_store,
+                None,
+                tls.trust_store.as_ref(),
+            );
+            loaded.map_err(|found| problems.extend(found)).ok()
+        });
+        match authenticator {
+            Ok(authenticator) if problems.is_empty() => Ok(Identities {
+                authenticator,
+                accounts,
+                acls: Arc::default(),
+                client_tls,
+                admin_tls,
+            }),
+            _ => Err(report(problems)),
+        }
+    }
+
+    /// What the data plane needs.
+    pub(crate) fn security(&self, config: &Config, metrics: &Metrics) -> Arc<Security> {
+        Arc::new(Security {
+            mode: config.security.mode,
+            authenticator: self.authenticator.clone(),
+            accounts: self.accounts.clone(),
+            acls: self.acls.clone(),
+            acl_enabled: config.security.acl_enabled,
+            super_users: config
+                .security
+                .super_users
+                .iter()
+                .map(|user| user.strip_prefix("User:").unwrap_or(user).to_owned())
+                .collect(),
+            relayed: RelayedOptions::from(&config.security),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// HTTPS for the admin port.
+    ///
+    /// # Errors
+    /// Client certificates are asked for and there is nothing to check them against.
+    pub(crate) fn admin_config(&self, config: &Config) -> io::Result<Option<Arc<ReloadingConfig>>> {
+        let (Some(material), Some(tls)) = (&self.admin_tls, &config.http.tls) else {
+            return Ok(None);
+        };
+        match material.server_config(tls.client_auth) {
+            Ok(config) => Ok(Some(config)),
+            Err(problems) => Err(io::Error::other(report(problems).to_string())),
+        }
+    }
+
+    /// Looks at the files of certificates again every `interval`, and at once on SIGHUP. Never returns.
+    pub(crate) fn keep_certificates_fresh(
+        &self,
+        interval: Duration,
+        metrics: Metrics,
+    ) -> impl Future<Output = ()> + use<> {
+        let materials: Vec<Arc<ServerMaterial>> = [&self.client_tls, &self.admin_tls]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        async move {
+            for material in &materials {
+                tell(material, &metrics);
+            }
+            let mut hangup = signal(SignalKind::hangup()).ok();
+            loop {
+                let asked = async {
+                    match &mut hangup {
+                        Some(hangup) => hangup.recv().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(interval) => {}
+                    _ = asked => tracing::info!(target: SOCKET, "SIGHUP: looking at the certificates"),
+                }
+                for material in &materials {
+                    reload(material, &metrics).await;
+                }
+            }
+        }
+    }
+}
+
+async fn reload(material: &Arc<ServerMaterial>, metrics: &Metrics) {
+    let reading = material.clone();
+    let store = material.label();
+    match tokio::task::spawn_blocking(move || reading.reload()).await {
+        Ok(Reload::Unchanged) => {}
+        Ok(Reload::Replaced) => {
+            tracing::warn!(target: SOCKET, store, "certificates replaced: new connections use them");
+            tell(material, metrics);
+        }
+        Ok(Reload::Failed(problems)) => {
+            metrics.certificate_reload_failed(store);
+            for problem in problems {
+                tracing::error!(target: SOCKET, store, "{}: {}; the certificates of before stay in use", problem.property, problem.reason);
+            }
+        }
+        Err(error) => {
+            tracing::error!(target: SOCKET, store, %error, "cannot look at the certificates")
+        }
+    }
+}
+
+/// What is worth knowing about the material in use.
+fn tell(material: &ServerMaterial, metrics: &Metrics) {
+    let store = material.label();
+    let not_after = material.not_after();
+    metrics.certificate_expiry(store, not_after);
+    for warning in material.warnings() {
+        tracing::warn!(target: telemetry::targets::CONFIG, "{}: {}", warning.property, warning.reason);
+    }
+    if not_after < SystemTime::now() + EXPIRY_WARNING {
+        let left = not_after
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
+        tracing::warn!(target: telemetry::targets::CONFIG, store, days_left = left.as_secs() / 86_400, "a certificate is about to expire");
+    }
+}
+
+fn report(problems: Vec<Problem>) -> Report {
+    let mut report = Report::default();
+    for problem in problems {
+        report.push(config::Problem::unusable(problem.property, problem.reason));
+    }
+    report
+}
