@@ -1,6 +1,8 @@
 //! Bindings arranged for look-up.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Binding, Filter, Operation, PatternType, Permission, ResourceType, WILDCARD};
@@ -157,6 +159,7 @@ pub(super) struct Grants {
 }
 
 impl Grants {
+    /// What holds for a client at `host`, in the form of [`canonical_host`].
     pub(super) fn from(&self, host: &str) -> Masks {
         let mut masks = self.everywhere;
         if let Ok(at) = self.hosts.binary_search_by(|(name, _)| (**name).cmp(host)) {
@@ -169,14 +172,14 @@ impl Grants {
         let masks = if &*binding.host == WILDCARD {
             &mut self.everywhere
         } else {
+            let host = canonical_host(&binding.host);
             let at = match self
                 .hosts
-                .binary_search_by(|(name, _)| name.cmp(&binding.host))
+                .binary_search_by(|(name, _)| (**name).cmp(&*host))
             {
                 Ok(at) => at,
                 Err(at) => {
-                    self.hosts
-                        .insert(at, (binding.host.clone(), Masks::default()));
+                    self.hosts.insert(at, (host.into(), Masks::default()));
                     at
                 }
             };
@@ -293,5 +296,13 @@ impl TypeAcls {
             self.prefixes[at].parent = open.last().copied();
             open.push(at);
         }
+    }
+}
+
+/// One spelling for each address: Java writes IPv6 addresses in full, others shorten them.
+pub(super) fn canonical_host(host: &str) -> Cow<'_, str> {
+    match host.parse::<IpAddr>() {
+        Ok(address) => Cow::Owned(address.to_canonical().to_string()),
+        Err(_) => Cow::Borrowed(host),
     }
 }

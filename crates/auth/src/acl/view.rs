@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::index::{Grants, Masks, PrincipalAcls, TypeAcls};
+use super::index::{Grants, Masks, PrincipalAcls, TypeAcls, canonical_host};
 use super::{Acls, CLUSTER_NAME, EVERYBODY, Operation, ResourceType, VclusterAcls};
 
-/// Told of every decision that [`AclView::allowed`] makes: for the log and the metrics.
+/// Told of every denial that [`AclView::allowed`] makes: for the log and the metrics.
 pub trait Observer: Send + Sync {
-    /// One decision. Called on the path of every request: must be quick.
-    fn decided(&self, operation: Operation, resource_type: ResourceType, name: &str, allowed: bool);
+    /// Somebody asked for something and did not get it.
+    fn denied(&self, operation: Operation, resource_type: ResourceType, name: &str);
 }
 
 /// What one connection may do, by one snapshot of the access control lists. Cheap to clone; a new snapshot needs a new view.
@@ -68,14 +68,14 @@ impl AclView {
         AclView {
             rules: Rules::Checked {
                 own,
-                host: host.into(),
+                host: canonical_host(host).into(),
             },
             acls,
             observer: None,
         }
     }
 
-    /// Has every decision told to `observer`.
+    /// Has every denial told to `observer`.
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> AclView {
         self.observer = Some(observer);
         self
@@ -96,11 +96,11 @@ impl AclView {
         self.acls.as_deref()
     }
 
-    /// Whether the operation on the resource of this name is allowed. Tells the observer.
+    /// Whether the operation on the resource of this name is allowed. Tells the observer if not.
     pub fn allowed(&self, operation: Operation, resource_type: ResourceType, name: &str) -> bool {
         let allowed = self.permits(operation, resource_type, name);
-        if let Some(observer) = &self.observer {
-            observer.decided(operation, resource_type, name, allowed);
+        if let (false, Some(observer)) = (allowed, &self.observer) {
+            observer.denied(operation, resource_type, name);
         }
         allowed
     }
@@ -113,7 +113,7 @@ impl AclView {
         masks(own, resource_type, name, host).decide(operation)
     }
 
-    /// Whether the operation on the cluster is allowed. Tells the observer.
+    /// Whether the operation on the cluster is allowed. Tells the observer if not.
     pub fn allowed_cluster(&self, operation: Operation) -> bool {
         self.allowed(operation, ResourceType::Cluster, CLUSTER_NAME)
     }

@@ -1,0 +1,77 @@
+//! FindCoordinator.
+
+use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
+use wire::error_code::{
+    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+};
+
+use crate::message::{Node, Record};
+use crate::request::{Request, error_record, take_denied, with_text};
+use crate::ruling::{Error, Ruling};
+
+/// DESCRIBE on the group or the transactional id; what brokers may do for the coordinator of a share group's state.
+pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
+    let mut root = request.decode()?;
+    let (operation, resource_type, code) = match root.int("KeyType") {
+        0 => (
+            Operation::Describe,
+            ResourceType::Group,
+            GROUP_AUTHORIZATION_FAILED,
+        ),
+        1 => (
+            Operation::Describe,
+            ResourceType::TransactionalId,
+            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        ),
+        2 => (
+            Operation::ClusterAction,
+            ResourceType::Cluster,
+            CLUSTER_AUTHORIZATION_FAILED,
+        ),
+        _ => return Ok(every_key(request, &root, INVALID_REQUEST)),
+    };
+    let allowed = |key: &Node<'_>| -> Result<bool, Error> {
+        let name = match resource_type {
+            ResourceType::Cluster => CLUSTER_NAME,
+            _ => key.as_text()?.unwrap_or_default(),
+        };
+        Ok(request.access.allowed(operation, resource_type, name))
+    };
+    if request.version < 4 {
+        let fine = allowed(root.get("Key"))?;
+        return Ok(if fine {
+            Ruling::Forward
+        } else {
+            every_key(request, &root, code)
+        });
+    }
+    let denied = take_denied(&mut root, "CoordinatorKeys", |key| {
+        Ok((!allowed(key)?).then(|| denial(request, key, code)))
+    })?;
+    Ok(request.partly(&root, "CoordinatorKeys", "Coordinators", denied))
+}
+
+fn every_key(request: &Request<'_>, root: &Record<'_>, code: i16) -> Ruling {
+    if request.version < 4 {
+        let mut answer = with_text(error_record(request.answer().fields(), code), code);
+        answer.set("NodeId", Node::Int(-1));
+        answer.set("Port", Node::Int(-1));
+        return request.answered(&answer);
+    }
+    let denied = root
+        .list("CoordinatorKeys")
+        .iter()
+        .map(|key| Node::Record(denial(request, key, code)));
+    let mut answer = request.answer();
+    answer.set("Coordinators", Node::List(denied.collect()));
+    request.answered(&answer)
+}
+
+fn denial(request: &Request<'_>, key: &Node<'_>, code: i16) -> Record<'static> {
+    let mut told = with_text(error_record(request.element("Coordinators"), code), code);
+    told.set("Key", key.to_owned());
+    told.set("NodeId", Node::Int(-1));
+    told.set("Port", Node::Int(-1));
+    told
+}

@@ -1,0 +1,100 @@
+//! Fetch.
+
+use auth::acl::Operation;
+use bytes::Bytes;
+use wire::api::ApiKey;
+use wire::error_code::{CLUSTER_AUTHORIZATION_FAILED, FETCH_SESSION_ID_NOT_FOUND};
+use wire::schema::Entity;
+
+use crate::message::{Node, Record};
+use crate::names::{self, Needs};
+use crate::refusal::refuse;
+use crate::request::{Request, error_record};
+use crate::ruling::{AnswerWork, Error, Ruling};
+
+/// Epoch of a request outside of any session.
+const SESSIONLESS: i64 = -1;
+
+/// READ on each topic. Who calls itself a replica is refused: it would read past the high watermark with the gateway's rights.
+///
+/// A fetch with something denied goes to Kafka outside of any session, so that the client keeps sending full requests; within a session
+/// the answer makes it open a new one.
+pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
+    let needs = Needs {
+        topics: Some(Operation::Read),
+        ..Needs::default()
+    };
+    let unlimited = request.access.unlimited();
+    if !unlimited && request.all_permitted(needs)? {
+        return Ok(Ruling::Forward);
+    }
+    if names::is_replica(request.api, request.version, request.body)? {
+        return refuse(request, CLUSTER_AUTHORIZATION_FAILED);
+    }
+    if unlimited {
+        return Ok(Ruling::Forward);
+    }
+    let mut root = request.decode()?;
+    let element = request.element("Responses");
+    let denied =
+        request.take_denied_topics(&mut root, "Topics", Operation::Read, |topic, code| {
+            request.topic_denial(element, topic, code, finish)
+        })?;
+    if denied.is_empty() {
+        // Something is forgotten that may not be read any more.
+        return Ok(Ruling::Forward);
+    }
+    let (session, epoch) = (root.int("SessionId"), root.int("SessionEpoch"));
+    if request.version >= 7 && session != 0 && epoch > 0 {
+        return Ok(request.answered(&error_record(
+            request.answer().fields(),
+            FETCH_SESSION_ID_NOT_FOUND,
+        )));
+    }
+    if root.list("Topics").is_empty() {
+        let mut answer = request.answer();
+        answer.set("Responses", Node::List(denied));
+        return Ok(request.answered(&answer));
+    }
+    root.set("SessionId", Node::Int(0));
+    root.set("SessionEpoch", Node::Int(SESSIONLESS));
+    root.set("ForgottenTopicsData", Node::Absent);
+    Ok(Ruling::Rewrite {
+        body: Some(request.encode(&root)),
+        answer: AnswerWork::append(request.api, "Responses", denied),
+    })
+}
+
+/// What a partition's answer holds besides the error.
+pub(crate) fn finish(partition: &mut Record<'static>) {
+    partition.set("HighWatermark", Node::Int(-1));
+    partition.set("Records", Node::text(""));
+}
+
+/// Session id and epoch of a Fetch request (KIP-227); `None` before version 7.
+///
+/// A session's topics are checked when they come into it. When the access control lists change, the proxy has to end the sessions that
+/// were open by then: [`fetch_session_gone`].
+pub fn fetch_session(version: i16, body: &[u8]) -> Result<Option<(i32, i32)>, Error> {
+    if version < 7 {
+        return Ok(None);
+    }
+    let found = names::integers(
+        ApiKey::FETCH,
+        version,
+        [Entity::SessionId, Entity::SessionEpoch],
+        body,
+    )?;
+    Ok(match found {
+        [Some(id), Some(epoch)] => Some((id as i32, epoch as i32)),
+        _ => None,
+    })
+}
+
+/// The answer to a Fetch request of a session that has ended: makes the client send all of its topics again. `None` before version 7.
+pub fn fetch_session_gone(version: i16) -> Option<Bytes> {
+    if version < 7 {
+        return None;
+    }
+    wire::build::error_response(ApiKey::FETCH, version, FETCH_SESSION_ID_NOT_FOUND).map(Bytes::from)
+}

@@ -1,0 +1,205 @@
+//! OffsetCommit, OffsetFetch, OffsetDelete.
+
+use auth::acl::{AclView, Operation, ResourceType};
+use wire::error_code::GROUP_AUTHORIZATION_FAILED;
+use wire::schema::Entity;
+
+use crate::TopicNames;
+use crate::message::{self, Node, Record};
+use crate::names::Needs;
+use crate::refusal::{nothing, refuse_decoded};
+use crate::request::{Request, error_record};
+use crate::ruling::{AnswerWork, Error, Ruling};
+
+/// READ on the group, READ on each topic.
+pub(crate) fn commit(request: &Request<'_>) -> Result<Ruling, Error> {
+    group_and_topics(request, Operation::Read)
+}
+
+/// DELETE on the group, READ on each topic.
+pub(crate) fn delete(request: &Request<'_>) -> Result<Ruling, Error> {
+    group_and_topics(request, Operation::Delete)
+}
+
+fn group_and_topics(request: &Request<'_>, group: Operation) -> Result<Ruling, Error> {
+    let needs = Needs {
+        topics: Some(Operation::Read),
+        group: Some(group),
+        ..Needs::default()
+    };
+    if request.all_permitted(needs)? {
+        return Ok(Ruling::Forward);
+    }
+    let mut root = request.decode()?;
+    let id = root.get("GroupId").as_text()?.unwrap_or_default();
+    if !request.access.allowed(group, ResourceType::Group, id) {
+        return refuse_decoded(request, &root, GROUP_AUTHORIZATION_FAILED);
+    }
+    let element = request.element("Topics");
+    let denied =
+        request.take_denied_topics(&mut root, "Topics", Operation::Read, |topic, code| {
+            request.topic_denial(element, topic, code, nothing)
+        })?;
+    Ok(request.partly(&root, "Topics", "Topics", denied))
+}
+
+/// DESCRIBE on the group, DESCRIBE on each topic; where all topics are asked for, the denied ones are left out.
+pub(crate) fn fetch(request: &Request<'_>) -> Result<Ruling, Error> {
+    let mut root = request.decode()?;
+    if request.version < 8 {
+        return fetch_one(request, root);
+    }
+    // What each group's answer gets: denied topics, or the whole of it.
+    let mut groups = Vec::new();
+    let element = request.element("Groups");
+    let topics = message::element(element, "Topics");
+    let refused = crate::request::take_denied(&mut root, "Groups", |group| {
+        let Some(group) = group.as_record() else {
+            return Ok(None);
+        };
+        let id = group.get("GroupId").as_text()?.unwrap_or_default();
+        let allowed = request
+            .access
+            .allowed(Operation::Describe, ResourceType::Group, id);
+        Ok((!allowed).then(|| request.echo(element, group, GROUP_AUTHORIZATION_FAILED)))
+    })?;
+    let mut changed = !refused.is_empty();
+    let mut list = Vec::new();
+    root.edit_list("Groups", |groups| std::mem::swap(groups, &mut list));
+    for group in list.iter_mut().filter_map(Node::as_record_mut) {
+        let all = !matches!(group.get("Topics"), Node::List(_));
+        let denied = if all {
+            Vec::new()
+        } else {
+            request.take_denied_topics(group, "Topics", Operation::Describe, |topic, code| {
+                request.topic_denial(topics, topic, code, finish)
+            })?
+        };
+        changed |= !denied.is_empty();
+        groups.push(Part {
+            group: group.get("GroupId").as_bytes().to_vec(),
+            all,
+            denied,
+        });
+    }
+    root.set("Groups", Node::List(list));
+    let all = groups.iter().any(|part| part.all);
+    if !changed && !all {
+        return Ok(Ruling::Forward);
+    }
+    if groups.is_empty() {
+        let mut answer = request.answer();
+        answer.set("Groups", Node::List(refused));
+        return Ok(request.answered(&answer));
+    }
+    let view = request.access.clone();
+    let answer = AnswerWork::new(request.api, move |answer, topics| {
+        answer.edit_list("Groups", |list| {
+            for group in list.iter_mut().filter_map(Node::as_record_mut) {
+                // A group may be asked for more than once; all of its parts say the same of a topic.
+                let id = group.get("GroupId").as_bytes().to_vec();
+                for part in groups.iter().filter(|part| part.group == id) {
+                    merge(&view, group, part, topics);
+                }
+            }
+            list.extend(refused.iter().cloned());
+        });
+    });
+    let answer = if all && request.version >= 10 {
+        answer.needing_names()
+    } else {
+        answer
+    };
+    Ok(Ruling::Rewrite {
+        body: changed.then(|| request.encode(&root)),
+        answer,
+    })
+}
+
+/// What one group's answer gets.
+struct Part {
+    group: Vec<u8>,
+    all: bool,
+    denied: Vec<Node<'static>>,
+}
+
+fn merge(view: &AclView, group: &mut Record<'_>, part: &Part, topics: &dyn TopicNames) {
+    if group.int("ErrorCode") != 0 {
+        return;
+    }
+    group.edit_list("Topics", |list| {
+        if part.all {
+            list.retain(|topic| is_visible(view, topic, topics));
+        }
+        list.extend(part.denied.iter().cloned());
+    });
+}
+
+fn is_visible(view: &AclView, topic: &Node<'_>, topics: &dyn TopicNames) -> bool {
+    let describes = |name: &str| view.permits(Operation::Describe, ResourceType::Topic, name);
+    let Some(topic) = topic.as_record() else {
+        return false;
+    };
+    match (
+        topic.meaning(Entity::TopicName).as_text(),
+        topic.meaning(Entity::TopicId),
+    ) {
+        (Ok(Some(name)), _) => describes(name),
+        (Ok(None), Node::Uuid(id)) => topics.name(id).is_some_and(|name| describes(&name)),
+        _ => false,
+    }
+}
+
+/// Before version 8: one group, named at top level.
+fn fetch_one(request: &Request<'_>, mut root: Record<'_>) -> Result<Ruling, Error> {
+    let id = root.get("GroupId").as_text()?.unwrap_or_default();
+    let element = request.element("Topics");
+    if !request
+        .access
+        .allowed(Operation::Describe, ResourceType::Group, id)
+    {
+        let mut answer = error_record(request.answer().fields(), GROUP_AUTHORIZATION_FAILED);
+        if request.version < 2 {
+            let told = root.records("Topics").map(|topic| {
+                request.topic_denial(element, topic, GROUP_AUTHORIZATION_FAILED, finish)
+            });
+            answer.set("Topics", Node::List(told.map(Node::Record).collect()));
+        }
+        return Ok(request.answered(&answer));
+    }
+    let part = Part {
+        group: Vec::new(),
+        all: !matches!(root.get("Topics"), Node::List(_)),
+        denied: Vec::new(),
+    };
+    if part.all {
+        let view = request.access.clone();
+        return Ok(Ruling::Rewrite {
+            body: None,
+            answer: AnswerWork::new(request.api, move |answer, topics| {
+                merge(&view, answer, &part, topics)
+            }),
+        });
+    }
+    let denied =
+        request.take_denied_topics(&mut root, "Topics", Operation::Describe, |topic, code| {
+            request.topic_denial(element, topic, code, finish)
+        })?;
+    if denied.is_empty() || root.list("Topics").is_empty() {
+        return Ok(request.partly(&root, "Topics", "Topics", denied));
+    }
+    let part = Part { denied, ..part };
+    let view = request.access.clone();
+    Ok(Ruling::Rewrite {
+        body: Some(request.encode(&root)),
+        answer: AnswerWork::new(request.api, move |answer, topics| {
+            merge(&view, answer, &part, topics)
+        }),
+    })
+}
+
+/// No offset, no metadata.
+fn finish(partition: &mut Record<'static>) {
+    partition.set("CommittedOffset", Node::Int(-1));
+    partition.set("Metadata", Node::text(""));
+}

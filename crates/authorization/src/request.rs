@@ -1,0 +1,273 @@
+//! One request under judgement, and what the rules have in common.
+
+use bytes::Bytes;
+
+use auth::acl::{AclView, Operation, ResourceType};
+use wire::api::{ApiKey, Direction};
+use wire::error_code::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
+use wire::schema::{Entity, FieldSpec, FieldType};
+
+use crate::message::{self, Node, Record};
+use crate::names::{self, Needs};
+use crate::ruling::{AnswerWork, Error, Ruling, TopicNames};
+
+/// One request under judgement.
+pub(crate) struct Request<'a> {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) body: &'a [u8],
+    pub(crate) access: &'a AclView,
+    pub(crate) topics: &'a dyn TopicNames,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn decode(&self) -> Result<Record<'a>, Error> {
+        message::decode(self.api, self.version, Direction::Request, self.body)
+    }
+
+    pub(crate) fn encode(&self, root: &Record<'_>) -> Bytes {
+        message::encode(self.api, self.version, Direction::Request, root).into()
+    }
+
+    /// An answer with everything at its default.
+    pub(crate) fn answer(&self) -> Record<'static> {
+        Record::new(message::message(self.api, Direction::Response))
+    }
+
+    pub(crate) fn answered(&self, answer: &Record<'_>) -> Ruling {
+        Ruling::Answer(message::encode(self.api, self.version, Direction::Response, answer).into())
+    }
+
+    /// The struct in an array at the top level of the answer.
+    pub(crate) fn element(&self, array: &str) -> &'static [FieldSpec] {
+        message::element(message::message(self.api, Direction::Response), array)
+    }
+
+    /// Whether everything named is permitted, by the quick look.
+    pub(crate) fn all_permitted(&self, needs: Needs) -> Result<bool, Error> {
+        names::all_permitted(
+            self.api,
+            self.version,
+            self.body,
+            needs,
+            self.access,
+            self.topics,
+        )
+    }
+
+    pub(crate) fn permits_topic(&self, operation: Operation, name: &str) -> bool {
+        self.access.permits(operation, ResourceType::Topic, name)
+    }
+
+    pub(crate) fn allows_topic(&self, operation: Operation, name: &str) -> bool {
+        self.access.allowed(operation, ResourceType::Topic, name)
+    }
+
+    /// What to say of a topic that a request names or gives the id of: 0 if the operation is allowed. A topic that nobody knows the name
+    /// of is no topic, and never reaches Kafka: it could mean something there by then.
+    pub(crate) fn topic_error(
+        &self,
+        operation: Operation,
+        topic: &Record<'_>,
+    ) -> Result<i16, Error> {
+        let allowed = match topic.meaning(Entity::TopicId) {
+            Node::Uuid(id) if *id != [0; 16] => match self.topics.name(id) {
+                Some(name) => self.allows_topic(operation, &name),
+                None => return Ok(UNKNOWN_TOPIC_ID),
+            },
+            _ => match topic.meaning(Entity::TopicName).as_text()? {
+                Some(name) => self.allows_topic(operation, name),
+                None => return Ok(UNKNOWN_TOPIC_ID),
+            },
+        };
+        Ok(if allowed {
+            0
+        } else {
+            TOPIC_AUTHORIZATION_FAILED
+        })
+    }
+
+    /// Takes the topics out of an array of a request that the operation is not allowed on, and makes of each what the answer says of it.
+    pub(crate) fn take_denied_topics<'r>(
+        &self,
+        holder: &mut Record<'r>,
+        array: &str,
+        operation: Operation,
+        mut say: impl FnMut(&Record<'r>, i16) -> Record<'static>,
+    ) -> Result<Vec<Node<'static>>, Error> {
+        take_denied(holder, array, |topic| {
+            let Some(topic) = topic.as_record() else {
+                return Ok(None);
+            };
+            let code = self.topic_error(operation, topic)?;
+            Ok((code != 0).then(|| say(topic, code)))
+        })
+    }
+
+    /// The ruling on a request that consists of one array, after its denied elements are taken out.
+    pub(crate) fn partly(
+        &self,
+        root: &Record<'_>,
+        requested: &str,
+        answered: &'static str,
+        denied: Vec<Node<'static>>,
+    ) -> Ruling {
+        if denied.is_empty() {
+            return Ruling::Forward;
+        }
+        if root.list(requested).is_empty() {
+            let mut answer = self.answer();
+            answer.set(answered, Node::List(denied));
+            return self.answered(&answer);
+        }
+        Ruling::Rewrite {
+            body: Some(self.encode(root)),
+            answer: AnswerWork::append(self.api, answered, denied),
+        }
+    }
+
+    /// What an answer says of a topic of the request with all the partitions it asks for. `finish` sets what of a partition is neither
+    /// named in the request nor a default.
+    pub(crate) fn topic_denial(
+        &self,
+        element: &'static [FieldSpec],
+        topic: &Record<'_>,
+        code: i16,
+        finish: fn(&mut Record<'static>),
+    ) -> Record<'static> {
+        let mut denial = self.echo(element, topic, code);
+        for spec in element.iter().filter(|spec| spec.array) {
+            let FieldType::Struct(partition) = spec.ty else {
+                continue;
+            };
+            let Some(index) = partition.iter().find(|spec| is_partition(spec)) else {
+                continue;
+            };
+            let told = partitions(topic).into_iter().map(|value| {
+                let mut told = error_record(partition, code);
+                told.set(index.name, Node::Int(value));
+                finish(&mut told);
+                Node::Record(told)
+            });
+            denial.set(spec.name, Node::List(told.collect()));
+        }
+        denial
+    }
+
+    /// An element of an answer with the names of the request's and an error code.
+    pub(crate) fn echo(
+        &self,
+        element: &'static [FieldSpec],
+        asked: &Record<'_>,
+        code: i16,
+    ) -> Record<'static> {
+        const SAME: [Entity; 7] = [
+            Entity::TopicName,
+            Entity::TopicId,
+            Entity::GroupId,
+            Entity::TransactionalId,
+            Entity::ResourceName,
+            Entity::ResourceType,
+            Entity::ProducerId,
+        ];
+        let mut told = error_record(element, code);
+        for spec in element.iter().filter(|spec| SAME.contains(&spec.entity)) {
+            told.set(spec.name, asked.meaning(spec.entity).to_owned());
+        }
+        told
+    }
+}
+
+/// Takes the elements out of an array that `judge` says something of.
+pub(crate) fn take_denied<'a>(
+    holder: &mut Record<'a>,
+    array: &str,
+    mut judge: impl FnMut(&Node<'a>) -> Result<Option<Record<'static>>, Error>,
+) -> Result<Vec<Node<'static>>, Error> {
+    holder.edit_list(array, |list| {
+        let mut denied = Vec::new();
+        let mut kept = Vec::with_capacity(list.len());
+        for node in list.drain(..) {
+            match judge(&node)? {
+                Some(said) => denied.push(Node::Record(said)),
+                None => kept.push(node),
+            }
+        }
+        *list = kept;
+        Ok(denied)
+    })
+}
+
+/// A struct of an answer with its own error code set, if it has one.
+pub(crate) fn error_record(fields: &'static [FieldSpec], code: i16) -> Record<'static> {
+    let mut record = Record::new(fields);
+    if let Some(spec) = fields
+        .iter()
+        .find(|spec| spec.entity == Entity::ErrorCode && !spec.array)
+    {
+        record.set(spec.name, Node::Int(code.into()));
+    }
+    record
+}
+
+/// Sets the error text next to the error code to Kafka's own for the code.
+pub(crate) fn with_text(mut record: Record<'static>, code: i16) -> Record<'static> {
+    let field = record
+        .fields()
+        .iter()
+        .find(|spec| spec.entity == Entity::ErrorMessage && !spec.array);
+    if let Some(spec) = field {
+        record.set(spec.name, Node::text(text(code)));
+    }
+    record
+}
+
+/// Short text of an error code as clients know it.
+pub(crate) fn text(code: i16) -> &'static str {
+    use wire::error_code::*;
+    match code {
+        TOPIC_AUTHORIZATION_FAILED => "Topic authorization failed.",
+        GROUP_AUTHORIZATION_FAILED => "Group authorization failed.",
+        CLUSTER_AUTHORIZATION_FAILED => "Cluster authorization failed.",
+        TRANSACTIONAL_ID_AUTHORIZATION_FAILED => "Transactional Id authorization failed.",
+        SECURITY_DISABLED => "Access control lists are not enabled.",
+        DELEGATION_TOKEN_AUTH_DISABLED => "Delegation tokens are not enabled.",
+        UNKNOWN_TOPIC_ID => "Unknown topic id.",
+        INVALID_REQUEST => "The request is not valid.",
+        _ => "The request is refused.",
+    }
+}
+
+/// Partitions that a topic of a request asks for.
+pub(crate) fn partitions(topic: &Record<'_>) -> Vec<i64> {
+    for spec in topic.fields() {
+        match topic.get(spec.name) {
+            Node::Ints(partitions) if spec.name.starts_with("Partition") => {
+                return partitions.clone();
+            }
+            Node::List(list)
+                if list
+                    .iter()
+                    .filter_map(Node::as_record)
+                    .any(|record| record.fields().iter().any(is_partition)) =>
+            {
+                let index = |record: &Record<'_>| {
+                    let index = record.fields().iter().find(|spec| is_partition(spec));
+                    index.map(|spec| record.int(spec.name))
+                };
+                return list
+                    .iter()
+                    .filter_map(Node::as_record)
+                    .filter_map(index)
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+    Vec::new()
+}
+
+/// ElectLeaders alone calls it by another name, without an entity.
+fn is_partition(spec: &FieldSpec) -> bool {
+    !spec.array && (spec.entity == Entity::Partition || spec.name == "PartitionId")
+}

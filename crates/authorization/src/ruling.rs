@@ -1,0 +1,163 @@
+//! What becomes of a request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::api::{ApiKey, Direction};
+use wire::walk::WalkError;
+
+use crate::acls::AclRequest;
+use crate::message::{self, Node, Record};
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Ruling {
+    /// Everything is allowed: the request goes to Kafka and the answer to the client byte for byte.
+    Forward,
+    /// Goes to Kafka, and the answer gets some work.
+    Rewrite {
+        /// Instead of the client's body, of the same version; `None`: the client's.
+        body: Option<Bytes>,
+        /// What is done to the answer.
+        answer: AnswerWork,
+    },
+    /// Goes to Kafka in another version than the client's, as the client's own cannot say what must be said.
+    Convert {
+        /// Version to put into the header; the answer comes in it.
+        version: i16,
+        /// Body of that version.
+        body: Bytes,
+        /// Makes an answer of the client's version.
+        answer: AnswerWork,
+    },
+    /// The body of an answer in the client's version; Kafka is not asked.
+    Answer(Bytes),
+    /// Cannot be judged without [`TopicNames::all`]: to be judged again with it. Never the second time.
+    ListTopics,
+    /// A change of the access control lists, to be written before it is answered.
+    Acls(AclRequest),
+    /// Not for clients, or no answer can say what happened (a producer that asks for none): the connection is closed.
+    Close,
+}
+
+/// Why there is no ruling: the request (or the answer) is not understood, or too large. The connection is to be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// The body is no message of this kind.
+    #[error("malformed body: {0}")]
+    Body(#[from] WalkError),
+    /// The name of a resource is not UTF-8: nobody could have granted anything on it.
+    #[error("a resource name is not UTF-8")]
+    NotText,
+    /// More elements than any client needs.
+    #[error("request has too many elements")]
+    TooLarge,
+    /// Two readers of one body disagree; a fault of ours.
+    #[error("body is valid but cannot be read")]
+    Disagreement,
+}
+
+/// Names of topics by their ids (KIP-516).
+pub trait TopicNames {
+    /// `None`: the gateway knows no topic of this id.
+    fn name(&self, id: &[u8; 16]) -> Option<Arc<str>>;
+
+    /// Names of all topics, in no order. `None`: not at hand, which makes a request that needs them [`Ruling::ListTopics`].
+    fn all(&self) -> Option<Vec<Arc<str>>> {
+        None
+    }
+}
+
+/// For requests that have no topic ids.
+impl TopicNames for () {
+    fn name(&self, _id: &[u8; 16]) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// What is done to the answer of Kafka.
+pub struct AnswerWork {
+    api: ApiKey,
+    /// Version of Kafka's answer, if it is not the client's.
+    asked: Option<i16>,
+    needs_names: bool,
+    edit: Edit,
+}
+
+type Edit = Box<dyn for<'a> Fn(&mut Record<'a>, &dyn TopicNames) + Send + Sync>;
+
+impl AnswerWork {
+    pub(crate) fn new(
+        api: ApiKey,
+        edit: impl for<'a> Fn(&mut Record<'a>, &dyn TopicNames) + Send + Sync + 'static,
+    ) -> AnswerWork {
+        AnswerWork {
+            api,
+            asked: None,
+            needs_names: false,
+            edit: Box::new(edit),
+        }
+    }
+
+    /// Adds denied elements to an array at top level.
+    pub(crate) fn append(
+        api: ApiKey,
+        array: &'static str,
+        denied: Vec<Node<'static>>,
+    ) -> AnswerWork {
+        AnswerWork::new(api, move |answer, _| {
+            answer.edit_list(array, |list| list.extend(denied.iter().cloned()));
+        })
+    }
+
+    pub(crate) fn asked_in(mut self, version: i16) -> AnswerWork {
+        self.asked = Some(version);
+        self
+    }
+
+    pub(crate) fn needing_names(mut self) -> AnswerWork {
+        self.needs_names = true;
+        self
+    }
+
+    /// Makes the client's answer of Kafka's. `version` is the client's. For answers without topic ids to resolve, see
+    /// [`AnswerWork::topic_ids`].
+    pub fn apply(&self, version: i16, body: &[u8]) -> Result<Vec<u8>, Error> {
+        self.apply_with(version, body, &())
+    }
+
+    /// Like [`AnswerWork::apply`], with the names of the topics that the answer has only the ids of. What has no name is left out.
+    pub fn apply_with(
+        &self,
+        version: i16,
+        body: &[u8],
+        topics: &dyn TopicNames,
+    ) -> Result<Vec<u8>, Error> {
+        let asked = self.asked.unwrap_or(version);
+        let mut answer = message::decode(self.api, asked, Direction::Response, body)?;
+        (self.edit)(&mut answer, topics);
+        Ok(message::encode(
+            self.api,
+            version,
+            Direction::Response,
+            &answer,
+        ))
+    }
+
+    /// Ids in the answer that [`AnswerWork::apply_with`] needs names for; empty for nearly all answers, without a look at them.
+    pub fn topic_ids(&self, version: i16, body: &[u8]) -> Result<Vec<[u8; 16]>, Error> {
+        if !self.needs_names {
+            return Ok(Vec::new());
+        }
+        crate::names::ids(self.api, version, Direction::Response, body)
+    }
+}
+
+impl fmt::Debug for AnswerWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerWork")
+            .field("api", &self.api)
+            .finish_non_exhaustive()
+    }
+}
