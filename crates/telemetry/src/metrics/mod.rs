@@ -110,7 +110,7 @@ impl Metrics {
         self.catalogue.expired_connections_killed.with([]).inc();
     }
 
-    /// Tells when the certificate of a use (`listener`, `admin`, `upstream`) expires.
+    /// Tells when the certificate of a use (`client`, `admin`, `upstream`) expires.
     pub fn certificate_expiry(&self, used_for: &str, not_after: SystemTime) {
         let seconds = match not_after.duration_since(UNIX_EPOCH) {
             Ok(after) => after.as_secs_f64(),
@@ -120,6 +120,8 @@ impl Metrics {
             .certificate_expiry
             .with([used_for])
             .set(seconds);
+        // Born at zero: failures are watched from now on.
+        self.catalogue.certificate_reload_failures.with([used_for]);
     }
 
     /// Counts a reload of a certificate that failed; the one before stays in use.

@@ -196,7 +196,7 @@ mod tests {
         let metrics = Metrics::new(&MetricsSettings::default());
         metrics.authentication_failed("CN=\"a\\b\"\n", "PLAIN", "wrong-credentials");
         metrics.authorization_denied("TOPIC", "READ");
-        metrics.certificate_expiry("listener", UNIX_EPOCH + Duration::from_millis(1500));
+        metrics.certificate_expiry("client", UNIX_EPOCH + Duration::from_millis(1500));
         metrics.certificate_reload_failed("admin");
         metrics.expired_connections_killed();
         metrics.build_info("0.1.0", "abc", "1.95.0");
@@ -213,8 +213,9 @@ mod tests {
             "gateway_failed_authentications_detail_total{mechanism=\"PLAIN\",reason=\"wrong-credentials\"} 1",
             "gateway_expired_connections_killed_total 1",
             "gateway_authorization_denied_total{resource_type=\"TOPIC\",operation=\"READ\"} 1",
-            "gateway_certificate_expiry_seconds{use=\"listener\"} 1.5",
+            "gateway_certificate_expiry_seconds{use=\"client\"} 1.5",
             "gateway_certificate_reload_failures_total{use=\"admin\"} 1",
+            "gateway_certificate_reload_failures_total{use=\"client\"} 0",
             "gateway_build_info{version=\"0.1.0\",commit=\"abc\",rustc=\"1.95.0\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
