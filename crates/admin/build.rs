@@ -1,4 +1,4 @@
-//! Bakes the build's time and commit into the program.
+//! Bakes the build's time, commit and compiler into the program.
 //!
 //! The commit comes from `SLUICEGATE_BUILD_COMMIT`, else from git if this is the root of a clone, else it is 40 zeros (a
 //! tarball). The time comes from `SOURCE_DATE_EPOCH`, else it is now.
@@ -33,6 +33,20 @@ fn main() {
         "cargo:rustc-env=SLUICEGATE_BUILD_SECONDS={}",
         given.unwrap_or_else(now)
     );
+    println!(
+        "cargo:rustc-env=SLUICEGATE_RUSTC={}",
+        compiler().unwrap_or_else(|| "unknown".to_owned())
+    );
+}
+
+/// The second word of `rustc 1.95.0 (...)`.
+fn compiler() -> Option<String> {
+    let output = Command::new(std::env::var_os("RUSTC")?)
+        .arg("--version")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.split_whitespace().nth(1).map(str::to_owned)
 }
 
 fn from_git(root: &Path) -> Option<String> {

@@ -23,6 +23,9 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
+    /// The compiler's version, as `1.95.0`; `unknown` if it did not tell.
+    pub const COMPILER: &str = env!("SLUICEGATE_RUSTC");
+
     /// What was baked in when this program was compiled, with the program's own version.
     pub fn of_this_build(product_version: &str) -> Self {
         Self {
@@ -94,6 +97,7 @@ mod tests {
     fn nothing_is_empty() {
         let info = BuildInfo::of_this_build("0.1.0");
         assert!(info.commit.len() == 40 && info.commit.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(!BuildInfo::COMPILER.is_empty());
         assert!(!info.time.starts_with("1970"), "{}", info.time);
     }
 }

@@ -13,7 +13,7 @@ pub const DEFAULT_UPSTREAM_GRACE: Duration = Duration::from_secs(30);
 /// The facts behind the health endpoints; a cheap handle, updated from anywhere.
 ///
 /// Live is "would a restart help?" and depends on the workers' heartbeats only, never on Kafka. Ready is all of: `config`,
-/// `listeners`, `upstream`, `state`, `draining`. `state` is always up: there are no state stores yet.
+/// `listeners`, `upstream`, `state`, `draining`. `state` is up unless a store is awaited ([`HealthState::await_state`]).
 #[derive(Clone, Debug)]
 pub struct HealthState {
     inner: Arc<Inner>,
@@ -25,6 +25,7 @@ struct Inner {
     grace: Duration,
     config: AtomicBool,
     listeners: AtomicBool,
+    state: AtomicBool,
     draining: AtomicBool,
     /// Milliseconds since `started`, plus one; 0 is never.
     upstream_seen: AtomicU64,
@@ -56,6 +57,7 @@ impl HealthState {
                 grace: upstream_grace,
                 config: AtomicBool::new(false),
                 listeners: AtomicBool::new(false),
+                state: AtomicBool::new(true),
                 draining: AtomicBool::new(false),
                 upstream_seen: AtomicU64::new(0),
                 workers: Mutex::new(Vec::new()),
@@ -81,6 +83,16 @@ impl HealthState {
         self.inner
             .upstream_seen
             .store(self.now() + 1, Ordering::Relaxed);
+    }
+
+    /// There are stored resources, and they have not been read yet.
+    pub fn await_state(&self) {
+        self.inner.state.store(false, Ordering::Relaxed);
+    }
+
+    /// The stored resources were read to their end.
+    pub fn state_ready(&self) {
+        self.inner.state.store(true, Ordering::Relaxed);
     }
 
     /// The process is about to end: not ready from now on.
@@ -134,7 +146,7 @@ impl HealthState {
             },
             Condition {
                 id: "state",
-                up: true,
+                up: flag(&self.inner.state),
             },
             Condition {
                 id: "draining",
@@ -229,6 +241,15 @@ mod tests {
         assert_eq!(down(&health), ["upstream"]);
         assert!(health.is_live(), "Kafka never makes the process restart");
         health.upstream_seen();
+        assert!(health.is_ready());
+    }
+
+    #[test]
+    fn a_store_counts_once_it_is_awaited() {
+        let health = ready();
+        health.await_state();
+        assert_eq!(down(&health), ["state"]);
+        health.state_ready();
         assert!(health.is_ready());
     }
 

@@ -89,7 +89,10 @@ impl AdminServer {
             tokio::net::TcpListener::from_std(self.listener)?
         };
         let resources = Arc::default();
-        let tls = services.tls.clone();
+        let (build, tls) = (&services.build, services.tls.clone());
+        services
+            .metrics
+            .build_info(&build.product_version, &build.commit, BuildInfo::COMPILER);
         let router = routes::router(services, Arc::clone(&resources));
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -111,7 +114,6 @@ impl AdminServer {
 }
 
 /// A running admin server. Dropping the handle stops the server, too, without waiting for its thread.
-#[derive(Debug)]
 pub struct Handle {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -130,6 +132,12 @@ impl Handle {
         if self.thread.join().is_err() {
             tracing::error!(target: HTTP, "the admin thread had panicked");
         }
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 

@@ -90,17 +90,22 @@ fn readers_only_read() {
 fn paths_and_methods_after_credentials() {
     let (server, _) = serve_with_store();
     for path in ["nothing", "service-account/x", "token/x", ""] {
-        server.call("GET", path, "").error(404, "No such path");
+        for method in ["GET", "PUT", "DELETE"] {
+            server.call(method, path, "").error(404, "No such path");
+        }
     }
-    server
-        .call("PUT", "nothing", "{}")
-        .error(405, "Method not allowed");
     server
         .call("POST", "service-account", "{}")
         .error(405, "Method not allowed");
     server
         .call("GET", "token", "")
         .error(405, "Method not allowed");
+    let allowed = server.call("POST", "service-account", "{}");
+    assert!(
+        allowed.head.contains("\nallow: get,head,put,delete\r\n"),
+        "{}",
+        allowed.head
+    );
     let slashes = server.ask(
         "GET",
         "//gateway//v2/service-account/?name=x",
@@ -189,6 +194,12 @@ fn metrics_in_both_forms() {
     assert!(
         text.body
             .contains("\ngateway_expired_connections_killed_total 1\n"),
+        "{}",
+        text.body
+    );
+    assert!(
+        text.body
+            .contains("\ngateway_build_info{version=\"0.1.0\",commit=\"0123456789"),
         "{}",
         text.body
     );

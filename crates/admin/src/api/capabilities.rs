@@ -52,3 +52,77 @@ impl Default for Capabilities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::{Config, OAuthServer, SecurityProtocol, Source};
+
+    use super::*;
+
+    /// One listener for each protocol and way of asking for certificates.
+    fn config(
+        mode: SecurityMode,
+        oauth: bool,
+        listeners: &[(SecurityProtocol, ClientAuth)],
+    ) -> Config {
+        let source = Source::from_pairs([("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")]);
+        let mut config = config::load(&source).expect("a configuration").config;
+        let first = config.network.listeners.remove(0);
+        let of = |(protocol, client_auth): &(SecurityProtocol, ClientAuth)| Listener {
+            protocol: *protocol,
+            client_auth: *client_auth,
+            ..first.clone()
+        };
+        config.network.listeners = listeners.iter().map(of).collect();
+        config.security.mode = mode;
+        config.security.oauth = oauth.then(|| OAuthServer {
+            jwks_url: "https://127.0.0.1:1/unreachable".into(),
+            expected_issuer: None,
+            expected_audiences: Vec::new(),
+            jwks_refresh: std::time::Duration::from_secs(60),
+            jwks_retry: std::time::Duration::from_secs(1),
+            jwks_max_retry: std::time::Duration::from_secs(1),
+            scope_claim_name: "scope".into(),
+            sub_claim_name: "sub".into(),
+        });
+        config
+    }
+
+    #[test]
+    fn the_table() {
+        use ClientAuth::{None, Optional, Require};
+        use SecurityMode::{GatewayManaged, KafkaManaged};
+        use SecurityProtocol::{Plaintext, SaslPlaintext, SaslSsl, Ssl};
+        for (mode, oauth, listeners, local, external) in [
+            (
+                GatewayManaged,
+                false,
+                &[(Plaintext, None)][..],
+                false,
+                false,
+            ),
+            (GatewayManaged, true, &[(Plaintext, None)], false, false),
+            (GatewayManaged, true, &[(Ssl, None)], false, false),
+            (GatewayManaged, false, &[(Ssl, Optional)], false, true),
+            (GatewayManaged, false, &[(Ssl, Require)], false, true),
+            (GatewayManaged, false, &[(SaslPlaintext, None)], true, false),
+            (GatewayManaged, true, &[(SaslPlaintext, None)], true, true),
+            (GatewayManaged, false, &[(SaslSsl, None)], true, false),
+            (GatewayManaged, false, &[(SaslSsl, Optional)], true, true),
+            (
+                GatewayManaged,
+                false,
+                &[(Plaintext, None), (SaslSsl, None), (Ssl, Require)],
+                true,
+                true,
+            ),
+            (KafkaManaged, false, &[(SaslPlaintext, None)], false, true),
+            (KafkaManaged, true, &[(SaslSsl, None)], false, true),
+        ] {
+            let config = config(mode, oauth, listeners);
+            let capabilities = Capabilities::of(&config.security, &config.network.listeners);
+            let found = (capabilities.local.is_ok(), capabilities.external.is_ok());
+            assert_eq!(found, (local, external), "{mode:?} {oauth} {listeners:?}");
+        }
+    }
+}

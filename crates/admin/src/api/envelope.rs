@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use state::Upsert;
 
 use super::body::{Faults, Members, shown};
 use crate::error::{ApiError, json};
@@ -68,36 +69,30 @@ impl Sent {
     }
 }
 
-/// What a PUT did, or would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) enum Upsert {
-    Created,
-    Updated,
-    NotChanged,
+/// What a PUT would do, from what is stored under the name and what is to be.
+pub(crate) fn would_be<T: PartialEq>(stored: Option<&T>, wanted: &T) -> Upsert {
+    match stored {
+        None => Upsert::Created,
+        Some(stored) if stored == wanted => Upsert::NotChanged,
+        Some(_) => Upsert::Updated,
+    }
 }
 
-impl Upsert {
-    /// From what is stored under the name and what is to be.
-    pub(crate) fn of<T: PartialEq>(stored: Option<&T>, wanted: &T) -> Self {
-        match stored {
-            None => Self::Created,
-            Some(stored) if stored == wanted => Self::NotChanged,
-            Some(_) => Self::Updated,
-        }
+/// The answer of a PUT: 200 whatever happened.
+pub(crate) fn upserted(result: Upsert, resource: &impl Serialize) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer<'a, R> {
+        resource: &'a R,
+        upsert_result: &'static str,
     }
-
-    /// The answer: 200 whatever happened.
-    pub(crate) fn answer(self, resource: &impl Serialize) -> Response {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Answer<'a, R> {
-            resource: &'a R,
-            upsert_result: Upsert,
-        }
-        let answer = Answer {
-            resource,
-            upsert_result: self,
-        };
-        json(StatusCode::OK, &answer)
-    }
+    let answer = Answer {
+        resource,
+        upsert_result: match result {
+            Upsert::Created => "Created",
+            Upsert::Updated => "Updated",
+            Upsert::NotChanged => "NotChanged",
+        },
+    };
+    json(StatusCode::OK, &answer)
 }

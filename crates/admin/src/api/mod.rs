@@ -19,7 +19,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::Mutex;
@@ -46,7 +46,6 @@ pub struct Api {
 }
 
 /// What the handlers share.
-#[derive(Debug)]
 pub(crate) struct ApiState {
     access: Access,
     api: Api,
@@ -74,8 +73,8 @@ pub(crate) fn router(
         .route("/gateway/v2/service-account", accounts)
         .route("/gateway/v2/token", post(token::issue))
         .route("/gateway/v2/tokens", post(token::issue))
-        .route("/gateway", get(crate::routes::no_such_path))
-        .route("/gateway/{*rest}", get(crate::routes::no_such_path))
+        .route("/gateway", any(crate::routes::no_such_path))
+        .route("/gateway/{*rest}", any(crate::routes::no_such_path))
         .method_not_allowed_fallback(crate::routes::method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&state), guard))

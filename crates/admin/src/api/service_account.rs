@@ -8,10 +8,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use state::{AccountKind, ServiceAccount};
+use tokio::sync::OwnedMutexGuard;
 
 use super::ApiState;
 use super::body::{Faults, Members, PASSTHROUGH, shown};
-use super::envelope::{Sent, Shown, Upsert};
+use super::envelope::{Sent, Shown, upserted, would_be};
 use super::query::Query;
 use super::resources::Change;
 use crate::error::{ApiError, json};
@@ -63,14 +64,13 @@ pub(super) async fn put(
         ),
     )?;
     free_names(&wanted, &accounts)?;
-    let stored = find(&accounts, &wanted.vcluster, &wanted.name);
-    let result = Upsert::of(stored.map(|account| &account.kind), &wanted.kind);
-    let shown = show(&wanted, false);
-    if !dry && result != Upsert::NotChanged {
-        let put: Change = resources.put_account(wanted.clone());
-        finish(put, guard).await?;
-    }
-    Ok(result.answer(&shown))
+    let result = if dry {
+        let stored = find(&accounts, &wanted.vcluster, &wanted.name);
+        would_be(stored.map(Arc::as_ref), &wanted)
+    } else {
+        finish(resources.put_account(wanted.clone()), guard).await?
+    };
+    Ok(upserted(result, &show(&wanted, false)))
 }
 
 /// `DELETE`: by name and virtual cluster.
@@ -86,15 +86,17 @@ pub(super) async fn delete(
     let name = name.unwrap_or_default();
     let guard = Arc::clone(&state.writing).lock_owned().await;
     let resources = state.resources()?;
-    if find(&resources.accounts(), &vcluster, &name).is_none() {
-        return Err(not_found(&vcluster, &name));
+    match finish(resources.delete_account(&vcluster, &name), guard).await? {
+        true => Ok(StatusCode::NO_CONTENT.into_response()),
+        false => Err(not_found(&vcluster, &name)),
     }
-    finish(resources.delete_account(&vcluster, &name), guard).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Sees a change through even if the caller hangs up, and keeps other writes waiting meanwhile.
-async fn finish(change: Change, guard: tokio::sync::OwnedMutexGuard<()>) -> Result<(), ApiError> {
+async fn finish<T: Send + 'static>(
+    change: Change<T>,
+    guard: OwnedMutexGuard<()>,
+) -> Result<T, ApiError> {
     let running = tokio::spawn(async move {
         let _guard = guard;
         change.await

@@ -16,7 +16,7 @@ use sluicegate_admin::{
     AdminServer, Api, BuildInfo, Capabilities, Change, ChangeError, Handle, HealthState, Resources,
     Services, Users,
 };
-use state::ServiceAccount;
+use state::{ServiceAccount, Upsert};
 
 /// A running admin port.
 pub(crate) struct Running {
@@ -92,52 +92,51 @@ pub(crate) fn serve_with_store() -> (Running, Arc<Store>) {
 /// Accounts in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    pub(crate) accounts: Mutex<BTreeMap<(String, String), Arc<ServiceAccount>>>,
+    pub(crate) accounts: Mutex<Accounts>,
     /// How many changes were asked for.
     pub(crate) changes: Mutex<usize>,
     /// What the next changes end with.
     pub(crate) failure: Mutex<Option<ChangeError>>,
 }
 
+type Accounts = BTreeMap<(String, String), Arc<ServiceAccount>>;
+
 impl Store {
-    fn change(
-        &self,
-        make: impl FnOnce(&mut BTreeMap<(String, String), Arc<ServiceAccount>>),
-    ) -> Change {
+    fn change<T: Send + 'static>(&self, make: impl FnOnce(&mut Accounts) -> T) -> Change<T> {
         *self.changes.lock().expect("lock") += 1;
         let failure = self.failure.lock().expect("lock").clone();
-        if failure.is_none() {
-            make(&mut self.accounts.lock().expect("lock"));
-        }
+        let outcome = match failure {
+            Some(failure) => Err(failure),
+            None => Ok(make(&mut self.accounts.lock().expect("lock"))),
+        };
         Box::pin(async move {
             tokio::task::yield_now().await;
-            failure.map_or(Ok(()), Err)
+            outcome
         })
     }
 }
 
 impl Resources for Store {
     fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
-        self.accounts
-            .lock()
-            .expect("lock")
-            .values()
-            .rev()
-            .cloned()
-            .collect()
+        let accounts = self.accounts.lock().expect("lock");
+        accounts.values().rev().cloned().collect()
     }
 
-    fn put_account(&self, account: ServiceAccount) -> Change {
+    fn put_account(&self, account: ServiceAccount) -> Change<Upsert> {
         let key = (account.vcluster.clone(), account.name.clone());
         self.change(|accounts| {
-            accounts.insert(key, Arc::new(account));
+            let account = Arc::new(account);
+            match accounts.insert(key, account.clone()) {
+                None => Upsert::Created,
+                Some(before) if before == account => Upsert::NotChanged,
+                Some(_) => Upsert::Updated,
+            }
         })
     }
 
-    fn delete_account(&self, vcluster: &str, name: &str) -> Change {
-        self.change(|accounts| {
-            accounts.remove(&(vcluster.to_owned(), name.to_owned()));
-        })
+    fn delete_account(&self, vcluster: &str, name: &str) -> Change<bool> {
+        let key = (vcluster.to_owned(), name.to_owned());
+        self.change(move |accounts| accounts.remove(&key).is_some())
     }
 }
 
