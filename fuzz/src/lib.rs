@@ -1,9 +1,13 @@
 //! What the fuzz targets share: their bodies, their seeds, and an allocator that watches.
 //!
-//! These modules are also compiled into `crates/wire/tests/fuzz_lite.rs`, which runs them at a reduced
+//! The modules about the wire are also compiled into `crates/wire/tests/fuzz_lite.rs`, which runs them at a reduced
 //! scale with every `cargo test`.
 
 pub mod bodies;
+pub mod identity;
+pub mod identity_seeds;
+pub mod logins;
+pub mod logins_seeds;
 pub mod seeds;
 #[cfg(feature = "typed")]
 pub mod typed;
