@@ -1,6 +1,8 @@
 //! As much HTTP as tests need: one request of a client, and a server with fixed answers.
 
 use crate::{Error, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,28 +13,104 @@ use std::time::Duration;
 /// # Errors
 /// No connection, or no proper answer within 10 s.
 pub fn get(port: u16, path: &str) -> Result<(u16, String)> {
-    let reading = || Error::io(format!("GET {path}"));
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let limit = Duration::from_secs(10);
-    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(reading())?;
-    stream.set_read_timeout(Some(limit)).map_err(reading())?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .map_err(reading())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(reading())?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .ok_or_else(|| Error::Answer(format!("no HTTP answer to GET {path}")))?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .ok_or_else(|| Error::Answer(format!("no HTTP status in {head:?}")))?;
-    Ok((status, body.to_owned()))
+    Request::new("GET", path).send(port)
+}
+
+/// A request of any method, with or without credentials and body.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: &'static str,
+    path: String,
+    headers: String,
+    body: String,
+}
+
+impl Request {
+    /// A request without credentials and body.
+    pub fn new(method: &'static str, path: &str) -> Request {
+        Request {
+            method,
+            path: path.to_owned(),
+            headers: String::new(),
+            body: String::new(),
+        }
+    }
+
+    /// Basic credentials.
+    pub fn basic(self, user: &str, password: &str) -> Request {
+        let credentials = STANDARD.encode(format!("{user}:{password}"));
+        self.header("Authorization", &format!("Basic {credentials}"))
+    }
+
+    /// A header line.
+    pub fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
+    /// A JSON body.
+    pub fn json(self, body: &serde_json::Value) -> Request {
+        let mut request = self.header("Content-Type", "application/json");
+        request.body = body.to_string();
+        request
+    }
+
+    /// Sends it to a port of this machine; gives status and body.
+    ///
+    /// # Errors
+    /// As [`get`].
+    pub fn send(&self, port: u16) -> Result<(u16, String)> {
+        let Request {
+            method,
+            path,
+            headers,
+            body,
+        } = self;
+        let sending = || Error::io(format!("{method} {path}"));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let limit = Duration::from_secs(10);
+        let mut stream = TcpStream::connect_timeout(&address, limit).map_err(sending())?;
+        stream.set_read_timeout(Some(limit)).map_err(sending())?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .map_err(sending())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(sending())?;
+        let (head, body) = split(&answer)
+            .ok_or_else(|| Error::Answer(format!("no HTTP answer to {method} {path}")))?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(|| Error::Answer(format!("no HTTP status in {head:?}")))?;
+        Ok((status, body))
+    }
+}
+
+/// Head and body of an answer; the body put together if it came in chunks.
+fn split(answer: &[u8]) -> Option<(String, String)> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    if !head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked")
+    {
+        return Some((head.to_owned(), body.to_owned()));
+    }
+    let mut whole = String::new();
+    let mut rest = body;
+    loop {
+        let (size, after) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
+        if size == 0 {
+            return Some((head.to_owned(), whole));
+        }
+        whole.push_str(after.get(..size)?);
+        rest = after.get(size..)?.strip_prefix("\r\n")?;
+    }
 }
 
 /// A request as [`Server`] got it.
@@ -78,6 +156,11 @@ impl Server {
     /// `http://host:port` followed by `path`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Takes requests and forgets them, until the server ends.
+    pub fn forget_requests(&self) {
+        self.received.iter().for_each(drop);
     }
 
     /// All requests since the last call.
@@ -138,6 +221,22 @@ mod tests {
         let server = server.unwrap();
         let (status, body) = get(server.address.port(), "/x?y=1").unwrap();
         assert_eq!((status, body.as_str()), (404, r#"{"was":"GET /x?y=1"}"#));
-        assert_eq!(server.received().len(), 1);
+        let request = Request::new("PUT", "/y").basic("me", "secret");
+        let request = request.json(&serde_json::json!({"a": [1, 2]}));
+        assert_eq!(request.send(server.address.port()).unwrap().0, 404);
+        let received = server.received();
+        assert_eq!(received.len(), 2);
+        assert_eq!(received[1].body, r#"{"a":[1,2]}"#);
+        assert!(
+            received[1]
+                .headers
+                .contains(&"Authorization: Basic bWU6c2VjcmV0".to_owned())
+        );
+    }
+
+    #[test]
+    fn chunks_are_put_together() {
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        assert_eq!(split(answer).unwrap().1, "abcde");
     }
 }

@@ -4,7 +4,7 @@ use crate::dirs::Scratch;
 use crate::process::{Process, Spec, tail};
 use crate::{Error, Release, Result};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The tools tests use. Their classes moved between releases.
@@ -159,21 +159,12 @@ impl JavaTool {
     /// Kafka cannot be fetched or Java not started.
     pub fn start(self) -> Result<RunningTool> {
         let scratch = Scratch::new("tool")?;
-        let write = |name: &str, text: &str| -> Result<PathBuf> {
-            let path = scratch.join(name);
-            fs::write(&path, text).map_err(Error::io(format!("write {}", path.display())))?;
-            Ok(path)
-        };
-        let logging = write("log4j.properties", QUIET_LOG4J)?;
-        let logging2 = write("log4j2.properties", QUIET_LOG4J2)?;
+        let write = |name: &str, text: &str| write(scratch.path(), name, text);
         let name = format!("{:?} {}", self.tool, self.release.version());
         let mut spec = Spec::new(name.clone(), "java", scratch.join("stderr"))
             .args(self.release.java_options()?)
-            .args([
-                format!("-Dlog4j.configuration=file:{}", logging.display()),
-                format!("-Dlog4j2.configurationFile={}", logging2.display()),
-                self.tool.class(self.release).to_owned(),
-            ])
+            .args(quiet_logging(scratch.path())?)
+            .args([self.tool.class(self.release)])
             .args(&self.args);
         if let (Some(option), false) = (self.tool.config_option(), self.config.is_empty()) {
             let text: String = self
@@ -262,6 +253,23 @@ impl RunningTool {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Writes logging set-ups for both logging libraries Kafka used into `dir`: warnings to standard error. Gives the options
+/// that name them.
+pub(crate) fn quiet_logging(dir: &Path) -> Result<[String; 2]> {
+    let old = write(dir, "log4j.properties", QUIET_LOG4J)?;
+    let new = write(dir, "log4j2.properties", QUIET_LOG4J2)?;
+    Ok([
+        format!("-Dlog4j.configuration=file:{}", old.display()),
+        format!("-Dlog4j2.configurationFile={}", new.display()),
+    ])
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = dir.join(name);
+    fs::write(&path, text).map_err(Error::io(format!("write {}", path.display())))?;
+    Ok(path)
 }
 
 const QUIET_LOG4J: &str = "\

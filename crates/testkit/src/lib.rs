@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod access;
 pub mod cert;
 pub mod cluster;
 pub mod dirs;
+pub mod driver;
 mod error;
 pub mod gateway;
 pub mod http;
@@ -19,6 +21,7 @@ pub mod shared;
 pub mod verify;
 pub mod wait;
 
+pub use access::{Access, Login};
 pub use cluster::{ClusterOptions, KafkaCluster, Listener};
 pub use error::{Error, Result};
 pub use gateway::{Gateway, GatewayOptions};

@@ -2,20 +2,30 @@
 
 use crate::http::Server;
 use crate::{Error, Result};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Signs tokens with one ES256 key.
+/// Signs tokens with ES256 keys, the newest one first of all.
 #[derive(Debug)]
 pub struct OAuthIssuer {
     issuer: String,
     audience: String,
-    key: EcdsaKeyPair,
+    /// Published keys, the signing one last.
+    keys: Vec<Key>,
+}
+
+#[derive(Debug)]
+struct Key {
+    id: String,
+    pair: EcdsaKeyPair,
 }
 
 impl OAuthIssuer {
@@ -24,12 +34,10 @@ impl OAuthIssuer {
     /// # Errors
     /// Key generation failed.
     pub fn new(issuer: &str, audience: &str) -> Result<OAuthIssuer> {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-            .map_err(|_| Error::Answer("no ES256 key".to_owned()))?;
         Ok(OAuthIssuer {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
-            key,
+            keys: vec![Key::new(KEY_ID.to_owned())?],
         })
     }
 
@@ -43,16 +51,25 @@ impl OAuthIssuer {
         &self.audience
     }
 
+    /// Publishes a further key with an id of its own, which signs from now on.
+    ///
+    /// # Errors
+    /// Key generation failed.
+    pub fn rotate(&mut self) -> Result<()> {
+        let id = format!("{KEY_ID}-{}", unique());
+        self.keys.push(Key::new(id)?);
+        Ok(())
+    }
+
+    /// Takes all keys but the signing one out of the key set: tokens that they signed are worth nothing.
+    pub fn withdraw_old_keys(&mut self) {
+        self.keys.drain(..self.keys.len() - 1);
+    }
+
     /// The key set as JSON (RFC 7517).
     pub fn key_set(&self) -> String {
-        // Uncompressed point: 0x04, x, y.
-        let point = self.key.public_key().as_ref();
-        let (x, y) = point[1..].split_at(32);
-        json!({"keys": [{
-            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KEY_ID,
-            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-        }]})
-        .to_string()
+        let keys: Vec<Value> = self.keys.iter().map(Key::public).collect();
+        json!({ "keys": keys }).to_string()
     }
 
     /// Writes the key set to `jwks.json` in `dir`.
@@ -86,17 +103,26 @@ impl OAuthIssuer {
     /// # Errors
     /// Signing failed.
     pub fn sign(&self, claims: &Value) -> Result<String> {
-        let header = json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID});
-        let text = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header.to_string()),
-            URL_SAFE_NO_PAD.encode(claims.to_string())
-        );
-        let signature = self
-            .key
+        let key = self.keys.last().expect("an issuer has a key");
+        let header = json!({"alg": "ES256", "typ": "JWT", "kid": key.id});
+        let text = unsigned(&header, claims);
+        let signature = key
+            .pair
             .sign(&SystemRandom::new(), text.as_bytes())
             .map_err(|_| Error::Answer("signing failed".to_owned()))?;
         Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// A token that takes the public key for an HMAC key (RFC 8725, 2.1): nobody may accept it.
+    pub fn sign_with_public_key(&self, claims: &Value) -> String {
+        let key = self.keys.last().expect("an issuer has a key");
+        let text = unsigned(
+            &json!({"alg": "HS256", "typ": "JWT", "kid": key.id}),
+            claims,
+        );
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, key.pair.public_key().as_ref());
+        let signature = hmac::sign(&secret, text.as_bytes());
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// Serves the key set at `GET /jwks` and, for the client credentials grant (RFC 6749, 4.4), tokens
@@ -122,6 +148,114 @@ impl OAuthIssuer {
             _ => (404, "{}".to_owned()),
         })
     }
+}
+
+/// An issuer behind HTTP: `GET /jwks` gives the key set, `GET /token/<subject>/<seconds>` a token as plain text.
+#[derive(Debug)]
+pub struct LiveIssuer {
+    issuer: Arc<Mutex<OAuthIssuer>>,
+    down: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    key_set_url: String,
+    token_url: String,
+}
+
+impl LiveIssuer {
+    /// Serves an issuer until the test process ends.
+    ///
+    /// # Errors
+    /// No port could be bound.
+    pub fn start(issuer: OAuthIssuer) -> Result<LiveIssuer> {
+        let issuer = Arc::new(Mutex::new(issuer));
+        let down = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicU64::new(0));
+        let (served, is_down, count) = (Arc::clone(&issuer), Arc::clone(&down), Arc::clone(&asked));
+        let server = Server::start(move |request| {
+            if is_down.load(Ordering::SeqCst) {
+                return (503, "{}".to_owned());
+            }
+            let issuer = served.lock().unwrap_or_else(PoisonError::into_inner);
+            if request.target == "GET /jwks" {
+                count.fetch_add(1, Ordering::SeqCst);
+                return (200, issuer.key_set());
+            }
+            let wanted = request
+                .target
+                .strip_prefix("GET /token/")
+                .and_then(|rest| rest.split_once('/'))
+                .and_then(|(subject, life)| Some((subject, life.parse().ok()?)));
+            match wanted.map(|(subject, life)| issuer.token(subject, Duration::from_secs(life))) {
+                Some(Ok(token)) => (200, token),
+                _ => (404, "{}".to_owned()),
+            }
+        })?;
+        let (key_set_url, token_url) = (server.url("/jwks"), server.url("/token"));
+        // Its requests are not looked at, so they must not pile up.
+        std::thread::spawn(move || server.forget_requests());
+        Ok(LiveIssuer {
+            issuer,
+            down,
+            asked,
+            key_set_url,
+            token_url,
+        })
+    }
+
+    /// Where the key set is.
+    pub fn key_set_url(&self) -> &str {
+        &self.key_set_url
+    }
+
+    /// Where tokens for `subject` are that live for `life`.
+    pub fn token_url(&self, subject: &str, life: Duration) -> String {
+        format!("{}/{subject}/{}", self.token_url, life.as_secs())
+    }
+
+    /// Uses or changes the issuer.
+    pub fn with<T>(&self, act: impl FnOnce(&mut OAuthIssuer) -> T) -> T {
+        act(&mut self.issuer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How often the key set was given.
+    pub fn key_set_requests(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// While down, every request is answered with status 503.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+}
+
+impl Key {
+    fn new(id: String) -> Result<Key> {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+            .map_err(|_| Error::Answer("no ES256 key".to_owned()))?;
+        Ok(Key { id, pair })
+    }
+
+    fn public(&self) -> Value {
+        // Uncompressed point: 0x04, x, y.
+        let point = self.pair.public_key().as_ref();
+        let (x, y) = point[1..].split_at(32);
+        json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.id,
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        })
+    }
+}
+
+fn unsigned(header: &Value, claims: &Value) -> String {
+    format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    )
+}
+
+fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 const KEY_ID: &str = "test-key";
