@@ -13,6 +13,7 @@
 //! are handed to a writer thread through a bounded queue. When standard output is not read, lines are dropped and counted, and the
 //! data plane goes on.
 
+mod flood;
 mod format;
 pub mod metrics;
 mod sink;
@@ -24,6 +25,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
+pub use flood::FloodGate;
 pub use format::Layout;
 pub use sink::LogGuard;
 pub use time_format::{TimeFormat, TimeFormatError};
