@@ -1,7 +1,10 @@
 //! Who called what, without what must stay secret.
 
+use std::time::Instant;
+
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
+use telemetry::FloodGate;
 use telemetry::targets::{AUDIT, HTTP};
 
 use crate::access::Peer;
@@ -10,6 +13,8 @@ use crate::access::Peer;
 const MAX_TEXT: usize = 512;
 /// Bytes of a body that are logged.
 const MAX_BODY: usize = 8 << 10;
+/// Failed logins that are recorded per second.
+const MAX_FAILURES: u32 = 100;
 /// Parts of member names whose values are never shown.
 const SECRET_NAMES: &[&str] = &[
     "password",
@@ -58,11 +63,18 @@ pub(crate) fn answered(call: &Call, peer: Peer, user: &str, status: StatusCode, 
 
 /// Records a wrong password. `user` is the attempted name.
 pub(crate) fn login_failed(call: &Call, peer: Peer, user: &str) {
+    static FAILURES: FloodGate = FloodGate::new(MAX_FAILURES);
+    let Some(suppressed) = FAILURES.admit(Instant::now()) else {
+        return;
+    };
+    if suppressed > 0 {
+        tracing::warn!(target: AUDIT, r#type = "REST_API", suppressed, "more failed logins, not recorded one by one");
+    }
     tracing::warn!(target: AUDIT, r#type = "REST_API", user, method = %call.method, path = call.path,
         status = StatusCode::UNAUTHORIZED.as_u16(), client = call.client, remote = %peer.0, "login failed");
 }
 
-/// Logs a call of the operations' paths.
+/// Logs a call that no user made.
 pub(crate) fn operation(call: &Call, peer: Peer, status: StatusCode) {
     tracing::debug!(target: HTTP, method = %call.method, path = call.path, status = status.as_u16(),
         client = call.client, remote = %peer.0, "answered");

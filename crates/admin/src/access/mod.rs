@@ -94,3 +94,55 @@ impl Credentials {
         String::from_utf8_lossy(name).into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::http::{HeaderValue, Method};
+    use config::{AdminUser, Secret};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_answered_late_and_slow_their_address_down() {
+        let ann = AdminUser {
+            username: "ann".into(),
+            password: Secret::new("right"),
+            admin: true,
+        };
+        let access = Access::new(Users::new(&[ann]).expect("users"));
+        let pause = Duration::from_millis(100);
+        let attempt = async |address: &str, password: &str| {
+            let start = Instant::now();
+            let value = format!("Basic {}", STANDARD.encode(format!("ann:{password}")));
+            let headers = HeaderMap::from_iter([(
+                AUTHORIZATION,
+                HeaderValue::from_str(&value).expect("a value"),
+            )]);
+            let call = audit::Call::new(&Method::GET, "/", &headers);
+            let peer = Peer(address.parse().expect("address"));
+            let outcome = access.authenticate(&headers, peer, &call).await;
+            (outcome.is_ok(), start.elapsed())
+        };
+        let (first, second) = ("10.0.0.1:1", "10.0.0.2:1");
+        assert_eq!(attempt(first, "right").await, (true, Duration::ZERO));
+        assert_eq!(attempt(first, "wrong").await, (false, pause));
+        let later = async |address| {
+            tokio::task::yield_now().await;
+            attempt(address, "right").await
+        };
+        let outcomes = tokio::join!(attempt(first, "wrong"), later(first), later(second));
+        assert_eq!(
+            outcomes,
+            ((false, pause), (true, pause), (true, Duration::ZERO))
+        );
+        let without = HeaderMap::new();
+        let call = audit::Call::new(&Method::GET, "/", &without);
+        let start = Instant::now();
+        let peer = Peer(first.parse().expect("address"));
+        assert!(access.authenticate(&without, peer, &call).await.is_err());
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

@@ -96,7 +96,11 @@ async fn guard(State(state): State<Arc<ApiState>>, request: Request, next: Next)
     };
     let user = match state.access.authenticate(&parts.headers, peer, &call).await {
         Ok(user) => user,
-        Err(error) => return error.into_response(),
+        Err(error) => {
+            let response = error.into_response();
+            audit::operation(&call, peer, response.status());
+            return response;
+        }
     };
     let (response, body) = match admitted(&state, &user, &parts.method, body).await {
         Ok(body) => {
