@@ -21,8 +21,7 @@ const VCLUSTER_CLAIM: &str = "gateway.vcluster";
 
 const SEPARATOR: char = '\x01';
 
-/// The client's message, taken apart.
-#[derive(Debug, PartialEq, Eq)]
+/// The client's message, taken apart. Holds the token, hence no `Debug`.
 pub(super) struct ClientMessage<'a> {
     /// Decoded; `None` if there is none.
     pub(super) authorization_id: Option<String>,
