@@ -1,18 +1,29 @@
 //! Who clients are and what they may do: what the data plane is given for it, and what a connection keeps of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use auth::accounts::{Accounts, Identity, PASSTHROUGH};
-use auth::acl::{AclView, Acls};
+use auth::acl::{AclView, Acls, Operation, ResourceType};
 use auth::server::{AuthFailure, Authenticator, RelayedOptions};
+use authorization::AclChange;
 use config::SecurityMode;
 use telemetry::metrics::Metrics;
-use telemetry::targets::{AUDIT, NETWORK};
+use telemetry::targets::{AUDIT, AUTHORIZATION, NETWORK};
 
 use crate::gateway::ListenerState;
+
+/// Writes changes of the access control lists of a virtual cluster that clients ask for.
+pub trait AclWriter: Send + Sync {
+    /// When the future has given `Ok`, the change is in force.
+    fn write(&self, vcluster: &str, change: AclChange) -> AclWrite;
+}
+
+/// The future of [`AclWriter::write`]; an error is a text for the log.
+pub type AclWrite = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What the data plane needs to know about security. All of it may change while it runs, except what is plain here.
 pub struct Security {
@@ -28,6 +39,8 @@ pub struct Security {
     pub acl_enabled: bool,
     /// Those whom no access control applies to, without `User:`.
     pub super_users: Vec<String>,
+    /// Writes changes of the access control lists.
+    pub acl_writer: Arc<dyn AclWriter>,
     /// How names are read from relayed exchanges.
     pub relayed: RelayedOptions,
     /// Counts failures.
@@ -87,8 +100,40 @@ impl Security {
         } else if self.super_users.iter().any(|user| **user == *identity.name) {
             AclView::super_user(acls, &identity.vcluster)
         } else {
+            let watch = Watch {
+                metrics: self.metrics.clone(),
+                vcluster: identity.vcluster.clone(),
+                principal: identity.name.clone(),
+                host: host.to_owned(),
+            };
             AclView::checked(acls, &identity.vcluster, &identity.name, host)
+                .observed_by(Arc::new(watch))
         }
+    }
+}
+
+/// Counts and logs what was denied to one connection.
+struct Watch {
+    metrics: Metrics,
+    vcluster: Arc<str>,
+    principal: Arc<str>,
+    host: String,
+}
+
+impl auth::acl::Observer for Watch {
+    fn denied(&self, operation: Operation, resource_type: ResourceType, name: &str) {
+        self.metrics
+            .authorization_denied(resource_type.as_str(), operation.as_str());
+        tracing::info!(
+            target: AUTHORIZATION,
+            principal = %format_args!("User:{}", self.principal),
+            vcluster = %self.vcluster,
+            %operation,
+            %resource_type,
+            name,
+            host = self.host,
+            "denied"
+        );
     }
 }
 
@@ -98,6 +143,8 @@ pub(crate) struct Access {
     host: String,
     accounts: RefCell<Arc<Accounts>>,
     view: RefCell<(Arc<Acls>, AclView)>,
+    /// Counts changes of the lists.
+    round: Cell<u64>,
 }
 
 impl Access {
@@ -111,6 +158,7 @@ impl Access {
             host,
             accounts: RefCell::new(security.accounts.load_full()),
             view: RefCell::new((acls, view)),
+            round: Cell::new(1),
         }
     }
 
@@ -129,15 +177,21 @@ impl Access {
         self.identity.still_holds(&now)
     }
 
-    /// What the client may do by the lists of this moment, and whether they have changed since the last time.
-    pub(crate) fn view(&self, security: &Security) -> (AclView, bool) {
+    /// What the client may do by the lists of this moment.
+    pub(crate) fn view(&self, security: &Security) -> AclView {
         let now = security.acls.load();
         let mut seen = self.view.borrow_mut();
-        let changed = !Arc::ptr_eq(&now, &seen.0);
-        if changed {
+        if !Arc::ptr_eq(&now, &seen.0) {
             let view = security.view(&now, &self.identity, &self.host);
             *seen = (Arc::clone(&now), view);
+            self.round.set(self.round.get() + 1);
         }
-        (seen.1.clone(), changed)
+        seen.1.clone()
+    }
+
+    /// Changes whenever the lists have changed.
+    pub(crate) fn round(&self, security: &Security) -> u64 {
+        self.view(security);
+        self.round.get()
     }
 }

@@ -25,6 +25,7 @@ use crate::conn::{Accepted, Admission, Pace};
 use crate::drain::{self, Drain};
 use crate::ports::{PortMap, RangeError, Slot};
 use crate::sni::NameMap;
+use crate::topics::Topics;
 use crate::upstream::Dialer;
 use crate::upstream::client::Client;
 use crate::worker::{Shared, WorkerHandle};
@@ -136,6 +137,7 @@ pub struct Connected {
     highest: i32,
     refresher: JoinHandle<()>,
     observer: Arc<dyn Observer>,
+    client: Client,
 }
 
 impl Connected {
@@ -153,6 +155,7 @@ impl Connected {
             .client_id
             .clone()
             .unwrap_or_else(|| format!("gateway-{}-{}", config.cluster_id, std::process::id()));
+        let client = Client::new(cluster, auth.clone(), client_id.clone());
         let dialer = Dialer::new(cluster, auth, client_id);
         let view = Arc::new(ClusterView::new(
             cluster,
@@ -176,13 +179,13 @@ impl Connected {
             highest,
             refresher,
             observer,
+            client,
         })
     }
 
-    /// A client of the backing cluster with the gateway's own credentials. Must be called inside a `LocalSet`.
-    pub fn client(&self, config: &Config, auth: UpstreamAuth) -> Client {
-        let client_id = self.view.dialer.client_id().to_owned();
-        Client::new(&config.upstream.main, auth, client_id)
+    /// A client of the backing cluster with the gateway's own credentials.
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// Binds all ports and serves. `tls` is the material of listeners with TLS; whether it is there was checked with the
@@ -202,6 +205,7 @@ impl Connected {
             highest,
             refresher,
             observer,
+            client,
         } = self;
         let cluster = &config.upstream.main;
         let mut bound = Vec::new();
@@ -231,6 +235,7 @@ impl Connected {
             drain: watch::Sender::new(Drain::Not),
             observer: observer.clone(),
             access: security,
+            topics: Topics::new(client),
         });
         let workers = (0..config.workers.max(1))
             .map(|index| WorkerHandle::start(index, shared.clone()))

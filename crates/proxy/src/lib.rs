@@ -29,11 +29,12 @@ pub mod ports;
 mod rewrite;
 pub mod sni;
 mod socket;
+mod topics;
 mod upstream;
 mod verdict;
 mod worker;
 
-pub use access::Security;
+pub use access::{AclWrite, AclWriter, Security};
 pub use cluster::StartError;
 pub use gateway::{Connected, Gateway, GatewayError};
 pub use upstream::client::Client;

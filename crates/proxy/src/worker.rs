@@ -17,6 +17,7 @@ use crate::buffer::Budget;
 use crate::cluster::ClusterView;
 use crate::conn::{self, Accepted};
 use crate::drain::{Drain, Places};
+use crate::topics::Topics;
 use crate::upstream::pool::Pools;
 use crate::{Observer, gateway::GatewayError};
 
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) drain: watch::Sender<Drain>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) access: Arc<Security>,
+    pub(crate) topics: Topics,
 }
 
 /// What the connections of one worker share.

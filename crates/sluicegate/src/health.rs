@@ -73,6 +73,12 @@ impl Health {
     /// The resources have been read: the API works from now on.
     pub(crate) fn resources_ready(&self, resources: Arc<dyn Resources>) {
         self.server.resources_ready(resources);
+        self.state.state_ready();
+    }
+
+    /// There are resources to be read before clients can be served.
+    pub(crate) fn await_state(&self) {
+        self.state.await_state();
     }
 
     /// Shutdown has begun.

@@ -11,7 +11,7 @@ use auth::acl::Acls;
 use auth::server::{Authenticator, RelayedOptions};
 use auth::tls::server::{Reload, ReloadingConfig, ServerMaterial, StoreNames};
 use config::{Config, Report};
-use proxy::Security;
+use proxy::{AclWriter, Security};
 use telemetry::metrics::Metrics;
 use telemetry::targets::SOCKET;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,7 +81,12 @@ impl Identities {
     }
 
     /// What the data plane needs.
-    pub(crate) fn security(&self, config: &Config, metrics: &Metrics) -> Arc<Security> {
+    pub(crate) fn security(
+        &self,
+        config: &Config,
+        metrics: &Metrics,
+        acl_writer: Arc<dyn AclWriter>,
+    ) -> Arc<Security> {
         Arc::new(Security {
             mode: config.security.mode,
             authenticator: self.authenticator.clone(),
@@ -94,6 +99,7 @@ impl Identities {
                 .iter()
                 .map(|user| user.strip_prefix("User:").unwrap_or(user).to_owned())
                 .collect(),
+            acl_writer,
             relayed: RelayedOptions::from(&config.security),
             metrics: metrics.clone(),
         })

@@ -1,17 +1,18 @@
 //! The resources in Kafka: opened before clients are served, turned into what the data plane reads, changed by the admin
 //! port and by clients.
 
-use std::fmt;
 use std::sync::Arc;
 
 use admin::{Change, ChangeError, Resources};
 use arc_swap::ArcSwap;
 use auth::accounts::{Account, AccountKind, Accounts};
 use auth::acl::{Acls, Binding, Operation, PatternType, Permission, ResourceType};
+use authorization::AclChange;
 use config::Config;
-use proxy::Client;
+use proxy::{AclWrite, AclWriter, Client};
 use state::{
-    AclBinding, Options, ServiceAccount, Snapshot, Store, StoreError, StoreTopic, WriteError,
+    AclBinding, AclOperation, AclPattern, AclPermission, AclResource, Options, ServiceAccount,
+    Snapshot, Store, StoreTopic, Upsert,
 };
 use telemetry::targets::STATE;
 
@@ -106,39 +107,50 @@ fn binding_of(stored: &AclBinding) -> Option<Binding> {
     })
 }
 
-/// The store as the admin port sees it.
-pub(crate) struct Managed(pub(crate) Store);
+fn stored_of(vcluster: &str, binding: &Binding) -> Option<AclBinding> {
+    Some(AclBinding {
+        vcluster: vcluster.to_owned(),
+        resource_type: AclResource::from_code(binding.resource_type.code())?,
+        pattern_type: AclPattern::from_code(binding.pattern_type.code())?,
+        resource_name: binding.resource_name.to_string(),
+        principal: binding.principal.to_string(),
+        host: binding.host.to_string(),
+        operation: AclOperation::from_code(binding.operation.code())?,
+        permission: AclPermission::from_code(binding.permission.code())?,
+    })
+}
 
-impl fmt::Debug for Managed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Managed").finish_non_exhaustive()
+/// The store as clients change it.
+pub(crate) struct ClientChanges(pub(crate) Store);
+
+impl AclWriter for ClientChanges {
+    fn write(&self, vcluster: &str, change: AclChange) -> AclWrite {
+        let (store, vcluster) = (self.0.clone(), vcluster.to_owned());
+        Box::pin(async move {
+            let (AclChange::Add(bindings) | AclChange::Remove(bindings)) = &change;
+            let stored: Option<Vec<AclBinding>> = bindings
+                .iter()
+                .map(|binding| stored_of(&vcluster, binding))
+                .collect();
+            let stored = stored.ok_or("a binding cannot be kept")?;
+            let written = match change {
+                AclChange::Add(_) => store.acls_add(stored).await.map(|_| ()),
+                AclChange::Remove(_) => {
+                    let removed = store.acls_remove(move |binding| stored.contains(binding));
+                    removed.await.map(|_| ())
+                }
+            };
+            written.map_err(|error| error.to_string())
+        })
     }
 }
 
-impl Resources for Managed {
-    fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
-        self.0.snapshot().accounts.iter().cloned().collect()
-    }
+/// Where nothing is kept there is nothing to change.
+pub(crate) struct NoChanges;
 
-    fn put_account(&self, account: ServiceAccount) -> Change {
-        let store = self.0.clone();
-        Box::pin(async move {
-            match store.put_account(account).await {
-                Ok(_) => Ok(()),
-                Err(WriteError::Refused(conflict)) => {
-                    Err(ChangeError::Conflict(conflict.to_string()))
-                }
-                Err(WriteError::Store(error)) => Err(not_stored(error)),
-            }
-        })
-    }
-
-    fn delete_account(&self, vcluster: &str, name: &str) -> Change {
-        let (store, vcluster, name) = (self.0.clone(), vcluster.to_owned(), name.to_owned());
-        Box::pin(async move {
-            let deleted = store.delete_account(&vcluster, &name).await;
-            deleted.map(|_| ()).map_err(not_stored)
-        })
+impl AclWriter for NoChanges {
+    fn write(&self, _vcluster: &str, _change: AclChange) -> AclWrite {
+        Box::pin(async { Err("nothing is kept in Kafka".to_owned()) })
     }
 }
 
@@ -151,18 +163,11 @@ impl Resources for Empty {
         Vec::new()
     }
 
-    fn put_account(&self, _account: ServiceAccount) -> Change {
+    fn put_account(&self, _account: ServiceAccount) -> Change<Upsert> {
         Box::pin(async { Err(ChangeError::Failed("no listener authenticates".to_owned())) })
     }
 
-    fn delete_account(&self, _vcluster: &str, _name: &str) -> Change {
-        Box::pin(async { Ok(()) })
-    }
-}
-
-fn not_stored(error: StoreError) -> ChangeError {
-    match error {
-        StoreError::TooLarge { .. } => ChangeError::TooLarge(error.to_string()),
-        _ => ChangeError::Failed(error.to_string()),
+    fn delete_account(&self, _vcluster: &str, _name: &str) -> Change<bool> {
+        Box::pin(async { Ok(false) })
     }
 }

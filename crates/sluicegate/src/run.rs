@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use auth::UpstreamAuth;
 use config::{Cluster, Config, Report, Source};
-use proxy::{Connected, Gateway, GatewayError};
+use proxy::{AclWriter, Connected, Gateway, GatewayError};
 use telemetry::metrics::{Metrics, MetricsSettings};
 use telemetry::targets;
 use tokio::signal::unix::{SignalKind, signal};
@@ -156,26 +156,29 @@ async fn start(
     metrics: &Metrics,
     health: &Health,
 ) -> Result<Gateway, NotStarted> {
-    let connected = Connected::connect(config, auth.clone(), health.observer())
+    let connected = Connected::connect(config, auth, health.observer())
         .await
         .map_err(NotStarted::Gateway)?;
-    if config.needs_state() {
-        let client = connected.client(config, auth);
+    let acl_writer: Arc<dyn AclWriter> = if config.needs_state() {
+        health.await_state();
+        let client = connected.client();
         let store = resources::open(config, client)
             .await
             .map_err(NotStarted::State)?;
         let (accounts, acls) = (identities.accounts.clone(), identities.acls.clone());
         tokio::task::spawn_local(resources::follow(&store, accounts, acls));
-        health.resources_ready(Arc::new(resources::Managed(store)));
+        health.resources_ready(Arc::new(store.clone()));
+        Arc::new(resources::ClientChanges(store))
     } else {
         health.resources_ready(Arc::new(resources::Empty));
-    }
+        Arc::new(resources::NoChanges)
+    };
     let authenticator = identities.authenticator.clone();
     tokio::task::spawn_local(async move { authenticator.run().await });
     tokio::task::spawn_local(
         identities.keep_certificates_fresh(config.security.tls.reload_interval, metrics.clone()),
     );
-    let security = identities.security(config, metrics);
+    let security = identities.security(config, metrics, acl_writer);
     connected
         .serve(config, security, identities.client_tls.as_ref())
         .await

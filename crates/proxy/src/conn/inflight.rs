@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
+use authorization::AnswerWork;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use wire::api::ApiKey;
@@ -16,6 +17,15 @@ pub(crate) struct Pending {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) source: Source,
+    /// What access control does to the answer before the client sees it.
+    pub(crate) work: Option<Work>,
+}
+
+/// What access control does to an answer.
+pub(crate) struct Work {
+    pub(crate) work: AnswerWork,
+    /// The version that the client asked in, and is answered in.
+    pub(crate) version: i16,
 }
 
 /// Where the answer comes from.

@@ -10,6 +10,7 @@
 //! and writes upstream; the response half gives the answers in request order. Bodies stream: a connection holds one
 //! window per direction, whatever the frame size, and a half whose writer does not get on stops reading.
 
+mod authorize;
 mod inflight;
 mod limits;
 mod local;
@@ -49,7 +50,7 @@ use relay::Relayed;
 use sasl::Conversation;
 use session::{Introduced, Session};
 
-pub(crate) use inflight::{InFlight, Pending, Source};
+pub(crate) use inflight::{InFlight, Pending, Source, Work};
 pub(crate) use limits::{Admission, Admitted, Pace};
 
 /// A connection to be served.
@@ -133,6 +134,10 @@ enum Failure {
     SaslState,
     #[error("relayed login: {0}")]
     Relay(String),
+    #[error("{api} v{version} is not allowed, and no answer can say so")]
+    NotAuthorized { api: &'static str, version: i16 },
+    #[error("access control: {0}")]
+    Judgement(String),
     #[error("the session has ended")]
     SessionOver,
     #[error("the account of the client was removed or has moved")]
@@ -167,6 +172,8 @@ pub(crate) struct Connection {
     client: Socket,
     /// Who the client is, and what it may do.
     access: Access,
+    /// The round of the access control lists in which the client's fetch session was checked.
+    fetch_round: Cell<u64>,
     /// The SASL mechanism it has used.
     mechanism: Option<&'static str>,
     /// After this it has to authenticate again.
@@ -263,6 +270,7 @@ async fn meet(
         node,
         client,
         access: Access::new(&shared.access, identity, peer.ip()),
+        fetch_round: Cell::new(0),
         mechanism,
         session_ends: Cell::new(ends),
         conversation: RefCell::default(),

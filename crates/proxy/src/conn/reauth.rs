@@ -91,6 +91,7 @@ impl Connection {
             version: 0,
             correlation_id: CORRELATION_ID,
             source: Source::Own(reply),
+            work: None,
         });
         leg.socket
             .write_all(&frame)

@@ -135,6 +135,7 @@ impl Connection {
             version: asked.version,
             correlation_id: asked.correlation_id,
             source: Source::Local(frame),
+            work: None,
         });
     }
 }

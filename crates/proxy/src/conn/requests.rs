@@ -8,16 +8,17 @@ use tokio::time::sleep;
 use wire::api::ApiKey;
 use wire::header::{HeaderError, RequestHeader};
 
+use super::authorize::Judged;
 use super::replica::{self, Progress};
 use super::session::Asked;
-use super::{Connection, End, Failure, Pending, Source, local};
+use super::{Connection, End, Failure, Pending, Source, Work, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
 use crate::upstream::pool::Sent;
 use crate::verdict::{self, Treatment, Verdict};
 
 /// Length prefix of a frame, bytes.
-const PREFIX: usize = 4;
+pub(super) const PREFIX: usize = 4;
 
 /// Smallest request: API key, version, correlation id, null client id.
 const MIN_REQUEST: usize = 10;
@@ -50,13 +51,13 @@ struct Checked {
 
 /// The head of a frame, copied out of the window.
 #[derive(Clone, Copy)]
-struct Head {
-    api: ApiKey,
-    version: i16,
-    correlation_id: i32,
-    header_len: usize,
+pub(super) struct Head {
+    pub(super) api: ApiKey,
+    pub(super) version: i16,
+    pub(super) correlation_id: i32,
+    pub(super) header_len: usize,
     /// Whole frame, length prefix included.
-    frame_len: usize,
+    pub(super) frame_len: usize,
 }
 
 enum Taken {
@@ -304,6 +305,43 @@ impl Connection {
             self.refuse(window, position, head, local::CLUSTER_AUTHORIZATION_FAILED)?;
             return Ok(Taken::Some);
         }
+        if self.is_guarded(head.api) {
+            // What is judged may have to leave the window, which the requests before it are still in.
+            if !self.send(out, window).await {
+                return Ok(Taken::More);
+            }
+            match self.judge(window, head).await? {
+                Judged::More => return Ok(Taken::More),
+                Judged::AsIs => {}
+                Judged::Answer(frame) => {
+                    self.answer(head, frame);
+                    return Ok(Taken::Some);
+                }
+                Judged::Instead {
+                    frame,
+                    version,
+                    work,
+                    permit,
+                } => {
+                    let work = work.map(|work| Work {
+                        work,
+                        version: head.version,
+                    });
+                    let pending = |source| Pending {
+                        api: head.api,
+                        version,
+                        correlation_id: head.correlation_id,
+                        source,
+                        work,
+                    };
+                    let taken = self
+                        .forward_instead(out, window, frame, treatment, &peeked, pending)
+                        .await;
+                    drop(permit);
+                    return taken;
+                }
+            }
+        }
         if self.worker.pools.is_some()
             && !self.private_for_good.get()
             && let Some(taken) = self
@@ -332,6 +370,7 @@ impl Connection {
                 version: head.version,
                 correlation_id: head.correlation_id,
                 source: Source::Private(treatment),
+                work: None,
             });
         }
         let now = match check {
@@ -343,6 +382,68 @@ impl Connection {
         position.discard = false;
         position.checked = check.map(|check| Checked { check, head: *head });
         Ok(Taken::Some)
+    }
+
+    /// Forwards a frame that was made of the client's. It has left the window, and `out` is empty.
+    async fn forward_instead(
+        &self,
+        out: &mut Outbox,
+        window: &Window,
+        frame: Bytes,
+        treatment: Treatment,
+        peeked: &Peek,
+        pending: impl FnOnce(Source) -> Pending,
+    ) -> Result<Taken, Failure> {
+        let (api, version) = frame_identity(&frame);
+        if let Some(pools) = self
+            .worker
+            .pools
+            .as_ref()
+            .filter(|_| !self.private_for_good.get())
+        {
+            let shares = verdict::is_answered_at_once(api)
+                && !peeked.is_transactional
+                && peeked.expects_answer
+                && frame.len() <= WINDOW
+                && !self.throttled.get();
+            if shares {
+                self.in_flight.fewer_than(SHARED_IN_FLIGHT).await;
+                let view = &self.worker.shared.view;
+                let sent = pools
+                    .send(view, self.target, &self.pin, frame.clone(), api, version)
+                    .await?;
+                match sent {
+                    Sent::Shared(answer) => {
+                        self.in_flight
+                            .push(pending(Source::Shared(treatment, answer)));
+                        return Ok(Taken::Some);
+                    }
+                    Sent::Substitute(opened) => {
+                        if self.leg.borrow().is_none() {
+                            self.adopt(opened);
+                        }
+                    }
+                }
+            }
+            self.in_flight.settled().await;
+            self.private_for_good.set(true);
+        }
+        self.private_leg().await?;
+        if self.substitute.get() && verdict::is_broker_bound(api) {
+            return Err(Failure::BrokerDown { api: api.name() });
+        }
+        if self.session_needs_care() {
+            self.care_for_session().await?;
+        }
+        if peeked.expects_answer {
+            self.held.set(!verdict::is_answered_at_once(api));
+            self.in_flight.push(pending(Source::Private(treatment)));
+        }
+        out.push(frame);
+        match self.send(out, window).await {
+            true => Ok(Taken::Some),
+            false => Ok(Taken::More),
+        }
     }
 
     /// Sends the request over a shared leg if it may go there. `None`: it needs the private leg.
@@ -411,6 +512,7 @@ impl Connection {
             version: head.version,
             correlation_id: head.correlation_id,
             source: Source::Shared(treatment, answer),
+            work: None,
         });
         Ok(Some(Taken::Some))
     }
@@ -439,6 +541,7 @@ impl Connection {
             version: head.version,
             correlation_id: head.correlation_id,
             source: Source::Local(frame),
+            work: None,
         });
     }
 }
@@ -488,6 +591,15 @@ fn pass_checked(
     Ok(Taken::Some)
 }
 
+/// API key and version of a whole frame.
+fn frame_identity(frame: &[u8]) -> (ApiKey, i16) {
+    let number = |at: usize| match frame.get(at..at + 2) {
+        Some([high, low]) => i16::from_be_bytes([*high, *low]),
+        _ => -1,
+    };
+    (ApiKey(number(PREFIX)), number(PREFIX + 2))
+}
+
 /// The body of a frame that has to be seen as a whole; `None`: more bytes are needed.
 fn whole_body<'w>(window: &'w Window, head: &Head) -> Result<Option<&'w [u8]>, Failure> {
     if head.frame_len > WINDOW {
@@ -506,7 +618,7 @@ fn whole_body<'w>(window: &'w Window, head: &Head) -> Result<Option<&'w [u8]>, F
 }
 
 impl Head {
-    fn malformed(&self, error: wire::walk::WalkError) -> Failure {
+    pub(super) fn malformed(&self, error: wire::walk::WalkError) -> Failure {
         Failure::Request {
             api: self.api.name(),
             version: self.version,
@@ -514,7 +626,7 @@ impl Head {
         }
     }
 
-    fn cut_short(&self) -> Failure {
+    pub(super) fn cut_short(&self) -> Failure {
         Failure::RequestSize {
             size: self.frame_len as i64,
             max: MAX_HEAD,

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use wire::api::ApiKey;
 use wire::stream::{Step, StreamWalker};
 
-use super::{Connection, End, Failure, Pending, Source};
+use super::authorize::TREE;
+use super::{Connection, End, Failure, Pending, Source, Work, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
 use crate::upstream::Leg;
@@ -60,14 +61,22 @@ impl Connection {
                 version,
                 correlation_id,
                 source,
+                work,
             } = pending;
             let mut delivered = true;
             match source {
                 Source::Local(frame) => giving.out.push(frame),
                 Source::Private(treatment) => {
-                    delivered = self
-                        .private(&mut giving, treatment, api, version, correlation_id)
-                        .await?;
+                    delivered = match &work {
+                        None => {
+                            self.private(&mut giving, treatment, api, version, correlation_id)
+                                .await?
+                        }
+                        Some(work) => {
+                            self.worked(&mut giving, treatment, api, version, correlation_id, work)
+                                .await?
+                        }
+                    };
                 }
                 Source::Shared(treatment, answer) => {
                     self.flush(&mut giving).await?; // it may take a while
@@ -82,7 +91,11 @@ impl Connection {
                         // The broker mutes the connection of a throttled client: it may not hold up others.
                         self.throttled.set(true);
                     }
-                    giving.out.push(frame.into());
+                    let frame = frame.into();
+                    giving.out.push(match &work {
+                        None => frame,
+                        Some(work) => self.work_on(work, api, version, &frame).await?,
+                    });
                 }
                 Source::Own(reply) => {
                     let frame = self.small(&mut giving, correlation_id).await?;
@@ -227,6 +240,57 @@ impl Connection {
         }
     }
 
+    /// One answer of the private leg that access control has to look at as a whole. `false`: the leg ended before it.
+    async fn worked(
+        &self,
+        giving: &mut Giving,
+        treatment: Treatment,
+        api: ApiKey,
+        version: i16,
+        correlation_id: i32,
+        work: &Work,
+    ) -> Result<bool, Failure> {
+        let leg = self.leg.borrow().clone();
+        let Some(leg) = leg else {
+            return Err(Failure::Unasked);
+        };
+        let Some(head) = self.answer_head(giving, &leg, correlation_id).await? else {
+            return Ok(false);
+        };
+        let frame_len = PREFIX + head.size;
+        let Some(mut frame) = self.whole(giving, &leg, frame_len, TREE).await? else {
+            return Ok(false);
+        };
+        if treatment != Treatment::Pass {
+            let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
+            self.rewrite(&mut frame, body, api, version)?;
+        }
+        let frame = self.work_on(work, api, version, &frame).await?;
+        giving.out.push(frame);
+        Ok(true)
+    }
+
+    /// Makes the client's answer of Kafka's.
+    async fn work_on(
+        &self,
+        work: &Work,
+        api: ApiKey,
+        version: i16,
+        frame: &[u8],
+    ) -> Result<Bytes, Failure> {
+        let rest = &frame[PREFIX..];
+        let correlation_id = rest.first_chunk().map_or(-1, |b| i32::from_be_bytes(*b));
+        let body = rest
+            .get(header_len(api, version, rest)?..)
+            .unwrap_or_default();
+        let names = self.names_for(&work.work, version, body).await?;
+        let body = work
+            .work
+            .apply_with(work.version, body, &names)
+            .map_err(|e| malformed(api, version, &e))?;
+        Ok(local::frame(api, work.version, correlation_id, &body))
+    }
+
     /// Lets the next `left` bytes through.
     async fn pass(&self, giving: &mut Giving, leg: &Leg, mut left: usize) -> Result<bool, Failure> {
         while left > 0 {
@@ -278,13 +342,39 @@ impl Connection {
         api: ApiKey,
         version: i16,
     ) -> Result<bool, Failure> {
-        self.flush(giving).await?;
         // The frame, and once more for what is made of it.
+        let Some(mut frame) = self.whole(giving, leg, frame_len, 2).await? else {
+            return Ok(false);
+        };
+        let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
+        self.rewrite(&mut frame, body, api, version)?;
+        giving.out.push(frame.into());
+        Ok(true)
+    }
+
+    /// A whole frame, for which `times` its size of memory is taken from the budget if it is larger than the window.
+    /// `None`: the leg ended before it.
+    async fn whole(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        frame_len: usize,
+        times: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        if frame_len <= WINDOW {
+            if !self.have(giving, leg, frame_len).await? {
+                return Ok(None);
+            }
+            let frame = giving.window.bytes()[..frame_len].to_vec();
+            giving.window.consume(frame_len);
+            return Ok(Some(frame));
+        }
+        self.flush(giving).await?;
         let permit = self
             .worker
             .shared
             .budget
-            .take(frame_len.saturating_mul(2))
+            .take(frame_len.saturating_mul(times))
             .await
             .ok_or(Failure::Budget(frame_len))?;
         giving.permits.push(permit);
@@ -297,16 +387,13 @@ impl Connection {
             let filled = frame.len();
             frame.resize(frame_len.min(filled + WINDOW), 0);
             let n = match leg.socket.read(&mut frame[filled..]).await {
-                Ok(0) => return Ok(false),
+                Ok(0) => return Ok(None),
                 Ok(n) => n,
                 Err(error) => return Err(Failure::Broker(error)),
             };
             frame.truncate(filled + n);
         }
-        let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
-        self.rewrite(&mut frame, body, api, version)?;
-        giving.out.push(frame.into());
-        Ok(true)
+        Ok(Some(frame))
     }
 
     /// Streams a frame and rewrites its end, whose length may not change any more: the length prefix has gone out.
