@@ -87,7 +87,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         limits: limits(fixed, source.machine.memory),
         http: http(fixed, users, &mut findings),
         state: state_topics(fixed, &cluster_id),
-        metrics_max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(0),
+        metrics_max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(1000),
         shutdown: Shutdown {
             delay_between_brokers: fixed.millis(&gateway::SHUTDOWN_DELAY),
             drain_timeout: fixed.millis(&gateway::SHUTDOWN_DRAIN_TIMEOUT),

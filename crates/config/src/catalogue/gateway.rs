@@ -343,7 +343,7 @@ settings! { METRICS:
     METRICS_TOPIC_DENY = Setting::new("GATEWAY_METRICS_TOPIC_DENY", Kind::Text, "Topics not to show.").not_yet();
     METRICS_GROUP_ALLOW = Setting::new("GATEWAY_METRICS_GROUP_ALLOW", Kind::Text, "Groups to show.").not_yet();
     METRICS_GROUP_DENY = Setting::new("GATEWAY_METRICS_GROUP_DENY", Kind::Text, "Groups not to show.").not_yet();
-    METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own.");
+    METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own; more are counted under `<other>`.").default("1000");
     METRICS_MAX_VCLUSTERS = Setting::new("GATEWAY_METRICS_MAX_VCLUSTERS", Kind::COUNT, "Virtual clusters with series of their own.").not_yet();
     METRICS_OFFSET_POLL = Setting::new("GATEWAY_METRICS_OFFSET_POLL_MS", POSITIVE_MS, "How often offsets are asked for.").not_yet();
     METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Series per topic.").not_yet_unless("false");
