@@ -36,6 +36,8 @@ mod request;
 mod rules;
 mod ruling;
 mod share;
+#[cfg(test)]
+mod tests;
 mod topic_admin;
 mod topics;
 mod transactions;

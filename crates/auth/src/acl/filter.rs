@@ -77,3 +77,111 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Binding, Operation, PatternType, Permission, ResourceType};
+    use super::{Filter, PatternFilter};
+
+    fn binding(pattern_type: PatternType, name: &str) -> Binding {
+        Binding {
+            resource_type: ResourceType::Topic,
+            pattern_type,
+            resource_name: name.into(),
+            principal: "User:alice".into(),
+            host: "*".into(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        use PatternType::{Literal, Prefixed};
+        let all = [
+            binding(Literal, "orders"),
+            binding(Literal, "*"),
+            binding(Prefixed, "orders"),
+            binding(Prefixed, "ord"),
+            binding(Prefixed, "orders-"),
+            binding(Literal, "other"),
+        ];
+        let selected = |pattern| {
+            let filter = Filter {
+                pattern,
+                resource_name: Some("orders".to_owned()),
+                ..Filter::default()
+            };
+            all.each_ref().map(|binding| filter.matches(binding))
+        };
+        assert_eq!(
+            selected(PatternFilter::Any),
+            [true, false, true, false, false, false]
+        );
+        assert_eq!(
+            selected(PatternFilter::Match),
+            [true, true, true, true, false, false]
+        );
+        assert_eq!(
+            selected(PatternFilter::Is(Literal)),
+            [true, false, false, false, false, false]
+        );
+        assert_eq!(
+            selected(PatternFilter::Is(Prefixed)),
+            [false, false, true, false, false, false]
+        );
+        let nameless = Filter {
+            pattern: PatternFilter::Is(Prefixed),
+            ..Filter::default()
+        };
+        assert_eq!(
+            all.iter()
+                .filter(|binding| nameless.matches(binding))
+                .count(),
+            3
+        );
+    }
+
+    #[test]
+    fn everything_else_is_compared_as_it_stands() {
+        let alice = binding(PatternType::Literal, "t");
+        let matches = |filter: Filter| filter.matches(&alice);
+        assert!(matches(Filter::default()));
+        assert!(!matches(Filter {
+            principal: Some("User:*".to_owned()),
+            ..Filter::default()
+        }));
+        assert!(!matches(Filter {
+            host: Some("192.0.2.1".to_owned()),
+            ..Filter::default()
+        }));
+        assert!(!matches(Filter {
+            operation: Some(Operation::Describe),
+            ..Filter::default()
+        }));
+        assert!(!matches(Filter {
+            permission: Some(Permission::Deny),
+            ..Filter::default()
+        }));
+        assert!(!matches(Filter {
+            resource_type: Some(ResourceType::Group),
+            ..Filter::default()
+        }));
+        assert!(matches(Filter {
+            operation: Some(Operation::Read),
+            ..Filter::default()
+        }));
+    }
+
+    #[test]
+    fn codes_of_pattern_filters() {
+        assert_eq!(PatternFilter::from_code(0), None);
+        assert_eq!(PatternFilter::from_code(1), Some(PatternFilter::Any));
+        assert_eq!(PatternFilter::from_code(2), Some(PatternFilter::Match));
+        assert_eq!(
+            PatternFilter::from_code(4),
+            Some(PatternFilter::Is(PatternType::Prefixed))
+        );
+        assert_eq!(PatternFilter::from_code(5), None);
+    }
+}

@@ -199,3 +199,268 @@ fn masks(
             masks
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Acls, Binding, EVERYBODY, Operation, PatternType, Permission, ResourceType,
+    };
+    use super::AclView;
+    use Operation::{All, Alter, AlterConfigs, Delete, Describe, DescribeConfigs, Read, Write};
+    use PatternType::{Literal, Prefixed};
+    use Permission::{Allow, Deny};
+
+    const TOPIC: ResourceType = ResourceType::Topic;
+
+    fn on_topic(
+        permission: Permission,
+        operation: Operation,
+        pattern_type: PatternType,
+        name: &str,
+    ) -> Binding {
+        Binding {
+            resource_type: TOPIC,
+            pattern_type,
+            resource_name: name.into(),
+            principal: "User:alice".into(),
+            host: "*".into(),
+            operation,
+            permission,
+        }
+    }
+
+    fn alice(bindings: impl IntoIterator<Item = Binding>) -> AclView {
+        let acls = Acls::from_iter(bindings.into_iter().map(|binding| ("vc".into(), binding)));
+        AclView::checked(&acls, "vc", "alice", "192.0.2.1")
+    }
+
+    #[test]
+    fn nothing_is_allowed_that_is_not_granted() {
+        assert!(!alice([]).allowed(Read, TOPIC, "orders"));
+        let view = alice([on_topic(Allow, Read, Literal, "orders")]);
+        assert!(view.allowed(Read, TOPIC, "orders"));
+        assert!(!view.allowed(Read, TOPIC, "orders-2"));
+        assert!(!view.allowed(Read, ResourceType::Group, "orders"));
+        assert!(!view.allowed(Write, TOPIC, "orders"));
+    }
+
+    #[test]
+    fn grants_imply_that_one_may_look() {
+        for operation in [Read, Write, Delete, Alter] {
+            let view = alice([on_topic(Allow, operation, Literal, "t")]);
+            assert!(view.allowed(Describe, TOPIC, "t"));
+            assert!(!view.allowed(DescribeConfigs, TOPIC, "t"));
+        }
+        let view = alice([on_topic(Allow, AlterConfigs, Literal, "t")]);
+        assert!(view.allowed(DescribeConfigs, TOPIC, "t") && !view.allowed(Describe, TOPIC, "t"));
+        let view = alice([on_topic(Allow, All, Literal, "t")]);
+        assert!(
+            TOPIC
+                .operations()
+                .iter()
+                .all(|operation| view.allowed(*operation, TOPIC, "t"))
+        );
+    }
+
+    #[test]
+    fn denials_win_and_imply_nothing() {
+        let all = on_topic(Allow, All, Literal, "*");
+        let view = alice([all.clone(), on_topic(Deny, Read, Literal, "t")]);
+        assert!(!view.allowed(Read, TOPIC, "t") && view.allowed(Describe, TOPIC, "t"));
+        assert!(view.allowed(Read, TOPIC, "u"));
+        let view = alice([all.clone(), on_topic(Deny, Describe, Prefixed, "t")]);
+        assert!(view.allowed(Read, TOPIC, "t") && !view.allowed(Describe, TOPIC, "t1"));
+        let view = alice([all, on_topic(Deny, All, Literal, "*")]);
+        assert!(!view.allowed(Read, TOPIC, "t"));
+    }
+
+    #[test]
+    fn everybody_and_hosts() {
+        let for_all = Binding {
+            principal: EVERYBODY.into(),
+            ..on_topic(Allow, Read, Prefixed, "public-")
+        };
+        let here = Binding {
+            host: "192.0.2.1".into(),
+            ..on_topic(Deny, Read, Literal, "public-2")
+        };
+        let elsewhere = Binding {
+            host: "192.0.2.9".into(),
+            ..on_topic(Deny, Read, Literal, "public-3")
+        };
+        let view = alice([for_all, here, elsewhere]);
+        assert!(view.allowed(Read, TOPIC, "public-1"));
+        assert!(!view.allowed(Read, TOPIC, "public-2"));
+        assert!(view.allowed(Read, TOPIC, "public-3"));
+    }
+
+    #[test]
+    fn addresses_have_one_spelling() {
+        let binding = Binding {
+            host: "0:0:0:0:0:0:0:1".into(),
+            ..on_topic(Allow, Read, Literal, "t")
+        };
+        let acls = Acls::from_iter([("vc".into(), binding)]);
+        assert!(AclView::checked(&acls, "vc", "alice", "::1").allowed(Read, TOPIC, "t"));
+        assert!(!AclView::checked(&acls, "vc", "alice", "::2").allowed(Read, TOPIC, "t"));
+    }
+
+    #[test]
+    fn virtual_clusters_know_nothing_of_each_other() {
+        let binding = on_topic(Allow, Read, Literal, "t");
+        let acls = Acls::from_iter([("one".into(), binding.clone())]);
+        assert!(AclView::checked(&acls, "one", "alice", "h").allowed(Read, TOPIC, "t"));
+        assert!(!AclView::checked(&acls, "two", "alice", "h").allowed(Read, TOPIC, "t"));
+        assert!(!AclView::checked(&acls, "one", "bob", "h").allowed(Read, TOPIC, "t"));
+        let acls = acls.replaced("two", [binding]).replaced("one", []);
+        assert!(!AclView::checked(&acls, "one", "alice", "h").allowed(Read, TOPIC, "t"));
+        assert!(AclView::checked(&acls, "two", "alice", "h").allowed(Read, TOPIC, "t"));
+        assert_eq!(acls.vclusters().count(), 1);
+    }
+
+    #[test]
+    fn super_users_and_no_lists() {
+        let acls = Acls::from_iter([("vc".into(), on_topic(Deny, All, Literal, "*"))]);
+        for view in [AclView::super_user(&acls, "vc"), AclView::disabled()] {
+            assert!(
+                view.allowed(Write, TOPIC, "t")
+                    && view.allowed_any_topic(Write)
+                    && view.unlimited()
+            );
+            let bits = TOPIC
+                .operations()
+                .iter()
+                .fold(0, |bits, operation| bits | operation.bit());
+            assert_eq!(view.operations(TOPIC, "t"), bits);
+        }
+    }
+
+    #[test]
+    fn bit_fields_hold_what_is_supported_and_allowed() {
+        let view = alice([
+            on_topic(Allow, Write, Literal, "t"),
+            on_topic(Deny, Describe, Literal, "*"),
+        ]);
+        assert_eq!(view.operations(TOPIC, "t"), Write.bit());
+        assert_eq!(view.operations(TOPIC, "u"), 0);
+        let all = alice([on_topic(Allow, All, Literal, "t")]);
+        assert_eq!(all.operations(TOPIC, "t"), 0b1101_1111_1000);
+    }
+
+    #[test]
+    fn some_topic_is_found_unless_denials_cover_every_grant() {
+        let any = |bindings: &[Binding]| alice(bindings.to_vec()).allowed_any_topic(Write);
+        let literal = on_topic(Allow, Write, Literal, "orders");
+        let prefix = on_topic(Allow, Write, Prefixed, "orders");
+        let wildcard = on_topic(Allow, Write, Literal, "*");
+        for grant in [&literal, &prefix, &wildcard] {
+            assert!(any(&[grant.clone()]));
+            assert!(!any(&[grant.clone(), on_topic(Deny, Write, Literal, "*")]));
+            assert!(!any(&[grant.clone(), on_topic(Deny, All, Literal, "*")]));
+            assert!(any(&[
+                grant.clone(),
+                on_topic(Deny, Write, Prefixed, "orders-")
+            ]));
+            assert!(any(&[grant.clone(), on_topic(Deny, Read, Literal, "*")]));
+        }
+        for covered in [&literal, &prefix] {
+            assert!(!any(&[
+                covered.clone(),
+                on_topic(Deny, Write, Prefixed, "ord")
+            ]));
+            assert!(!any(&[
+                covered.clone(),
+                on_topic(Deny, Write, Prefixed, "orders")
+            ]));
+        }
+        assert!(any(&[wildcard, on_topic(Deny, Write, Prefixed, "ord")]));
+        assert!(!any(&[
+            literal.clone(),
+            on_topic(Deny, Write, Literal, "orders")
+        ]));
+        // A literal denial leaves the other topics of a prefix.
+        assert!(any(&[prefix, on_topic(Deny, Write, Literal, "orders")]));
+        assert!(!any(&[on_topic(Allow, Read, Literal, "*")]));
+        let everybody_denied = Binding {
+            principal: EVERYBODY.into(),
+            ..on_topic(Deny, Write, Prefixed, "o")
+        };
+        assert!(!any(&[literal, everybody_denied]));
+    }
+
+    /// The rules of the specification, one binding after the other.
+    fn plainly(bindings: &[Binding], operation: Operation, name: &str, host: &str) -> bool {
+        let fits = |binding: &&Binding| {
+            let named = match binding.pattern_type {
+                Literal => *binding.resource_name == *name || &*binding.resource_name == "*",
+                Prefixed => name.starts_with(&*binding.resource_name),
+            };
+            let principal = ["User:alice", EVERYBODY].contains(&&*binding.principal);
+            named
+                && principal
+                && (&*binding.host == "*" || *binding.host == *host)
+                && binding.resource_type == TOPIC
+        };
+        let implies = |granted: Operation| match operation {
+            _ if granted == operation || granted == All => true,
+            Describe => [Read, Write, Delete, Alter].contains(&granted),
+            DescribeConfigs => granted == AlterConfigs,
+            _ => false,
+        };
+        let denied = |binding: &Binding| {
+            binding.permission == Deny
+                && (binding.operation == operation || binding.operation == All)
+        };
+        let mut fitting = bindings.iter().filter(fits);
+        !fitting.clone().any(denied)
+            && fitting.any(|binding| binding.permission == Allow && implies(binding.operation))
+    }
+
+    #[test]
+    fn the_index_decides_as_the_rules_do() {
+        let mut state = 7_u64;
+        let mut pick = move |count: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % count
+        };
+        const NAMES: [&str; 12] = [
+            "a", "aa", "aab", "ab", "ab-", "ab-c", "b", "ba", "*", "é", "éa", "a*",
+        ];
+        const HOSTS: [&str; 3] = ["*", "192.0.2.1", "192.0.2.2"];
+        const PRINCIPALS: [&str; 3] = ["User:alice", EVERYBODY, "User:bob"];
+        for _ in 0..400 {
+            let bindings: Vec<Binding> = (0..pick(12))
+                .map(|_| Binding {
+                    resource_type: if pick(8) == 0 {
+                        ResourceType::Group
+                    } else {
+                        TOPIC
+                    },
+                    pattern_type: PatternType::ALL[pick(2)],
+                    resource_name: NAMES[pick(NAMES.len())].into(),
+                    principal: PRINCIPALS[pick(3)].into(),
+                    host: HOSTS[pick(3)].into(),
+                    operation: Operation::ALL[pick(10)],
+                    permission: if pick(3) == 0 { Deny } else { Allow },
+                })
+                .collect();
+            let view = alice(bindings.clone());
+            for name in NAMES {
+                for operation in TOPIC.operations() {
+                    let expected = plainly(&bindings, *operation, name, "192.0.2.1");
+                    assert_eq!(
+                        view.allowed(*operation, TOPIC, name),
+                        expected,
+                        "{operation} {name} {bindings:#?}"
+                    );
+                    assert_eq!(
+                        view.operations(TOPIC, name) & operation.bit() != 0,
+                        expected
+                    );
+                }
+            }
+        }
+    }
+}
