@@ -116,13 +116,8 @@ impl OAuthIssuer {
     /// A token that takes the public key for an HMAC key (RFC 8725, 2.1): nobody may accept it.
     pub fn sign_with_public_key(&self, claims: &Value) -> String {
         let key = self.keys.last().expect("an issuer has a key");
-        let text = unsigned(
-            &json!({"alg": "HS256", "typ": "JWT", "kid": key.id}),
-            claims,
-        );
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, key.pair.public_key().as_ref());
-        let signature = hmac::sign(&secret, text.as_bytes());
-        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": key.id});
+        hmac_token(key.pair.public_key().as_ref(), &header, claims)
     }
 
     /// Serves the key set at `GET /jwks` and, for the client credentials grant (RFC 6749, 4.4), tokens
@@ -243,6 +238,13 @@ impl Key {
             "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
         })
     }
+}
+
+/// A JWT with an HMAC-SHA-256 signature, whatever the header says.
+pub fn hmac_token(key: &[u8], header: &Value, claims: &Value) -> String {
+    let text = unsigned(header, claims);
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 fn unsigned(header: &Value, claims: &Value) -> String {

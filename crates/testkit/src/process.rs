@@ -21,6 +21,8 @@ pub enum Signal {
     Int,
     /// Sudden death.
     Kill,
+    /// Look at the files again.
+    Hangup,
     /// Freeze.
     Stop,
     /// Thaw.
@@ -292,6 +294,7 @@ fn send_signal(pid: u32, signal: Signal) {
     let name = match signal {
         Signal::Term => "TERM",
         Signal::Int => "INT",
+        Signal::Hangup => "HUP",
         Signal::Kill => "KILL",
         Signal::Stop => "STOP",
         Signal::Cont => "CONT",
