@@ -115,3 +115,50 @@ fn texts(value: Option<Value>) -> Option<Vec<String>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: Value) -> Result<ServiceAccount, String> {
+        let Value::Object(fields) = value else {
+            panic!("an object");
+        };
+        ServiceAccount::read(1, &["v".to_owned(), "a".to_owned()], fields)
+    }
+
+    #[test]
+    fn accounts_come_back() {
+        for kind in [
+            AccountKind::Local,
+            AccountKind::External {
+                external_names: vec!["CN=a".to_owned()],
+            },
+        ] {
+            let mut metadata = Map::new();
+            metadata.insert("labels".to_owned(), json!({"a": ["b", 1.5, null]}));
+            let account = ServiceAccount {
+                vcluster: "v".to_owned(),
+                name: "a".to_owned(),
+                kind,
+                metadata,
+            };
+            assert_eq!(read(Value::Object(account.fields())), Ok(account));
+        }
+    }
+
+    #[test]
+    fn strange_accounts_are_refused() {
+        for value in [
+            json!({}),
+            json!({"type": "local"}),
+            json!({"type": "EXTERNAL"}),
+            json!({"type": "EXTERNAL", "externalNames": "x"}),
+            json!({"type": "EXTERNAL", "externalNames": [1]}),
+            json!({"type": "LOCAL", "metadata": []}),
+        ] {
+            assert!(read(value.clone()).is_err(), "{value}");
+        }
+        assert!(read(json!({"type": "LOCAL", "unknown": 1})).is_ok());
+    }
+}

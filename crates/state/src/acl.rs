@@ -199,3 +199,42 @@ impl Resource for AclBinding {
         &mut snapshot.acls
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_come_back() {
+        for operation in AclOperation::ALL {
+            assert_eq!(AclOperation::from_code(operation.code()), Some(*operation));
+            assert_eq!(
+                AclOperation::from_name(&operation.as_str().to_lowercase()),
+                Some(*operation)
+            );
+        }
+        assert_eq!(AclResource::from_code(1), None);
+        assert_eq!(AclPermission::from_name("MAYBE"), None);
+    }
+
+    #[test]
+    fn a_binding_is_its_name() {
+        let binding = AclBinding {
+            vcluster: "v".to_owned(),
+            resource_type: AclResource::TransactionalId,
+            pattern_type: AclPattern::Prefixed,
+            resource_name: "a\"b".to_owned(),
+            principal: "User:x".to_owned(),
+            host: "*".to_owned(),
+            operation: AclOperation::IdempotentWrite,
+            permission: AclPermission::Deny,
+        };
+        let name = binding.name();
+        assert_eq!(AclBinding::read(1, &name, Map::new()), Ok(binding));
+        for part in 0..name.len() {
+            let mut shorter = name.clone();
+            shorter.remove(part);
+            assert!(AclBinding::read(1, &shorter, Map::new()).is_err());
+        }
+    }
+}

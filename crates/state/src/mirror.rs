@@ -162,3 +162,109 @@ impl Mirror {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: StoreTopic = StoreTopic::UserMappings;
+
+    fn apply(mirror: &mut Mirror, partition: i32, key: &str, value: Option<&str>) {
+        let record = Committed {
+            offset: 0,
+            key: Some(key.as_bytes()),
+            value: value.map(str::as_bytes),
+        };
+        mirror.apply((TOPIC, partition), record);
+    }
+
+    const KEY: &str = r#"["service-account","v","a"]"#;
+    const LOCAL: &str = r#"{"v":1,"type":"LOCAL"}"#;
+
+    #[test]
+    fn the_last_record_decides() {
+        let mut mirror = Mirror::default();
+        apply(&mut mirror, 0, KEY, Some(LOCAL));
+        let before = mirror.snapshot();
+        assert_eq!(
+            mirror.held(TOPIC, KEY),
+            Some(Held {
+                partition: 0,
+                foreign: false
+            })
+        );
+        apply(&mut mirror, 0, KEY, Some(r#"{"v":2,"type":"LOCAL"}"#));
+        assert_eq!(
+            mirror.held(TOPIC, KEY),
+            Some(Held {
+                partition: 0,
+                foreign: true
+            })
+        );
+        assert_eq!(
+            (mirror.size(TOPIC), mirror.snapshot().accounts.len()),
+            (1, 0)
+        );
+        apply(&mut mirror, 0, KEY, Some(LOCAL));
+        assert_eq!(
+            (mirror.foreign[0], mirror.snapshot().accounts.len()),
+            (0, 1)
+        );
+        apply(&mut mirror, 0, KEY, None);
+        assert_eq!(
+            (mirror.size(TOPIC), mirror.snapshot().accounts.len()),
+            (0, 0)
+        );
+        assert_eq!(before.accounts.len(), 1, "snapshots do not change");
+    }
+
+    #[test]
+    fn a_key_lives_in_one_partition() {
+        let mut mirror = Mirror::default();
+        apply(&mut mirror, 2, KEY, Some(LOCAL));
+        apply(&mut mirror, 0, KEY, None);
+        apply(&mut mirror, 3, KEY, Some(LOCAL));
+        assert_eq!(mirror.held(TOPIC, KEY).map(|h| h.partition), Some(2));
+        apply(&mut mirror, 1, KEY, Some(LOCAL));
+        apply(&mut mirror, 2, KEY, None);
+        assert_eq!(mirror.held(TOPIC, KEY).map(|h| h.partition), Some(1));
+        assert_eq!(mirror.ignored, 3);
+    }
+
+    #[test]
+    fn foreign_keys_are_bounded() {
+        let mut mirror = Mirror::default();
+        for n in 0..MAX_FOREIGN + 10 {
+            apply(&mut mirror, 0, &n.to_string(), Some(""));
+        }
+        assert_eq!(mirror.size(TOPIC), MAX_FOREIGN);
+        apply(&mut mirror, 0, "1", None);
+        apply(&mut mirror, 0, "another", Some(""));
+        assert_eq!(mirror.size(TOPIC), MAX_FOREIGN);
+        mirror.apply(
+            (TOPIC, 0),
+            Committed {
+                offset: 1,
+                key: None,
+                value: None,
+            },
+        );
+        assert_eq!(mirror.size(TOPIC), MAX_FOREIGN);
+    }
+
+    #[test]
+    fn differences_are_counted() {
+        let (mut one, mut two) = (Mirror::default(), Mirror::default());
+        apply(&mut one, 0, KEY, Some(LOCAL));
+        assert_eq!((one.differences(&two), two.differences(&one)), (1, 1));
+        apply(
+            &mut two,
+            0,
+            KEY,
+            Some(r#"{"v":1,"type":"LOCAL","metadata":{"a":1}}"#),
+        );
+        assert_eq!(one.differences(&two), 1);
+        apply(&mut two, 0, KEY, Some(LOCAL));
+        assert_eq!(one.differences(&two), 0);
+    }
+}

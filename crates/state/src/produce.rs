@@ -18,7 +18,8 @@ use kafka_protocol::records::{
 use tokio::time::{Instant, sleep, timeout_at};
 use wire::error_code::{
     COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, LEADER_NOT_AVAILABLE, NONE,
-    NOT_COORDINATOR, NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION,
+    NOT_COORDINATOR, NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT, UNKNOWN_SERVER_ERROR,
+    UNKNOWN_TOPIC_OR_PARTITION,
 };
 
 use crate::kafka::{Failure, Kafka, Place};
@@ -286,7 +287,9 @@ fn next_move(failure: &Failure) -> Move {
         return Move::FindLeader;
     };
     match *code {
+        // The coordinator answers UNKNOWN_SERVER_ERROR to who ends a transaction just as it is being fenced.
         CONCURRENT_TRANSACTIONS
+        | UNKNOWN_SERVER_ERROR
         | REQUEST_TIMED_OUT
         | NOT_ENOUGH_REPLICAS
         | NOT_ENOUGH_REPLICAS_AFTER_APPEND => Move::Again,

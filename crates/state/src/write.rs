@@ -335,3 +335,32 @@ fn jitter(pause: Duration) -> Duration {
     let share = RandomState::new().hash_one(()) % 512;
     pause.mul_f64(0.5 + share as f64 / 1024.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::StoreTopic;
+
+    #[test]
+    fn batches_are_bounded_and_complete() {
+        let draft = |size: usize| Draft {
+            topic: StoreTopic::Acls,
+            key: String::new(),
+            value: Some("x".repeat(size)),
+        };
+        let drafts: Vec<Draft> = [BATCH / 2, BATCH / 2, 10, BATCH * 2, 10, 10]
+            .map(draft)
+            .into();
+        let sizes: Vec<usize> = batches(&drafts).map(<[Draft]>::len).collect();
+        assert_eq!(sizes, [1, 2, 1, 2]);
+        assert_eq!(batches(&[]).count(), 0);
+    }
+
+    #[test]
+    fn jitter_stays_in_bounds() {
+        let pause = Duration::from_millis(100);
+        for _ in 0..1_000 {
+            assert!((pause / 2..=pause).contains(&jitter(pause)));
+        }
+    }
+}
