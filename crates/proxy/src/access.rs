@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use auth::accounts::{Accounts, Identity, PASSTHROUGH};
@@ -11,10 +12,14 @@ use auth::acl::{AclView, Acls, Operation, ResourceType};
 use auth::server::{AuthFailure, Authenticator, RelayedOptions};
 use authorization::AclChange;
 use config::SecurityMode;
+use telemetry::FloodGate;
 use telemetry::metrics::Metrics;
 use telemetry::targets::{AUDIT, AUTHORIZATION, NETWORK};
 
 use crate::gateway::ListenerState;
+
+/// Records of failed authentications per second; what is beyond is counted.
+static FAILURES: FloodGate = FloodGate::new(100);
 
 /// Writes changes of the access control lists of a virtual cluster that clients ask for.
 pub trait AclWriter: Send + Sync {
@@ -81,10 +86,18 @@ impl Security {
         let reason = failure.reason.as_str();
         self.metrics
             .authentication_failed(counted_name, mechanism, reason);
+        // Everybody can fail to authenticate, as often as they like.
+        let Some(suppressed) = FAILURES.admit(Instant::now()) else {
+            return;
+        };
+        if suppressed > 0 {
+            tracing::warn!(target: AUDIT, event = "AUTHENTICATION", suppressed, "more failed authentications than are recorded one by one");
+        }
         tracing::info!(
             target: AUDIT,
             event = "AUTHENTICATION",
             outcome = reason,
+            cause = %failure.reason,
             %peer,
             listener = listener.name,
             mechanism,

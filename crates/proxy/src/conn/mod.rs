@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use telemetry::targets::{NETWORK, UPSTREAM};
 
+use auth::accounts::IdentityKind;
 use auth::server::AuthFailure;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -255,7 +256,8 @@ async fn meet(
         told,
     } = session;
     let shared = &worker.shared;
-    if let Some(mechanism) = mechanism {
+    if identity.kind != IdentityKind::Anonymous {
+        let mechanism = mechanism.unwrap_or(session::TLS);
         shared
             .access
             .succeeded(&identity, mechanism, listener, peer);

@@ -31,7 +31,7 @@ use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// What stands for the mechanism where a client certificate is the credential.
-const TLS: &str = "SSL";
+pub(super) const TLS: &str = "SSL";
 
 /// A client that may go on.
 pub(super) struct Introduced {
