@@ -73,7 +73,11 @@ pub fn judge(
         None | Some(Rule::Closed) => Ok(Ruling::Close),
         Some(Rule::Open) => Ok(Ruling::Forward),
         Some(Rule::Refused(code)) => refusal::refuse(&request, code),
-        Some(Rule::Allowed(_)) if access.unlimited() => Ok(Ruling::Forward),
+        Some(Rule::Allowed(_))
+            if access.unlimited() && !(access.guards_topics() && rules::changes_topics(api)) =>
+        {
+            Ok(Ruling::Forward)
+        }
         Some(Rule::Allowed(judge) | Rule::Always(judge)) => judge(&request),
         Some(Rule::Cluster(operation, _)) if access.allowed_cluster(operation) => {
             Ok(Ruling::Forward)

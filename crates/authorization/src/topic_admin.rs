@@ -89,7 +89,7 @@ pub(crate) fn delete(request: &Request<'_>) -> Result<Ruling, Error> {
             told.set("TopicId", id);
             return Ok(Some(told));
         };
-        if cluster || request.allows_topic(Operation::Delete, &known) {
+        if deletable(request, &known, cluster) {
             return Ok(None);
         }
         let mut told = with_text(
@@ -121,7 +121,7 @@ fn denied_by_name(
     let Some(text) = name.as_text()? else {
         return Ok(None);
     };
-    if cluster || request.allows_topic(Operation::Delete, text) {
+    if deletable(request, text, cluster) {
         return Ok(None);
     }
     let mut told = with_text(
@@ -130,6 +130,14 @@ fn denied_by_name(
     );
     told.set("Name", name);
     Ok(Some(told))
+}
+
+/// With a right on the cluster every topic but the guarded ones.
+fn deletable(request: &Request<'_>, name: &str, cluster: bool) -> bool {
+    let guarded = request
+        .access
+        .guards(Operation::Delete, ResourceType::Topic, name);
+    (cluster && !guarded) || request.allows_topic(Operation::Delete, name)
 }
 
 /// Takes denied topics out, each told of once: a name that stands there twice is an invalid request of its own.

@@ -1,5 +1,6 @@
 //! What one connection may do.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub struct AclView {
     acls: Option<Arc<VclusterAcls>>,
     rules: Rules,
     observer: Option<Arc<dyn Observer>>,
+    guarded: Option<Arc<HashSet<String>>>,
 }
 
 #[derive(Clone)]
@@ -39,6 +41,7 @@ impl AclView {
             acls: None,
             rules: Rules::Disabled,
             observer: None,
+            guarded: None,
         }
     }
 
@@ -48,6 +51,7 @@ impl AclView {
             acls: acls.vcluster(vcluster).cloned(),
             rules: Rules::SuperUser,
             observer: None,
+            guarded: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl AclView {
             },
             acls,
             observer: None,
+            guarded: None,
         }
     }
 
@@ -81,12 +86,39 @@ impl AclView {
         self
     }
 
+    /// Keeps topics (the gateway's own) from being changed by anybody but super users, lists or no lists: they can be read and described
+    /// as far as the lists say, and nothing else.
+    pub fn guarding(mut self, topics: Arc<HashSet<String>>) -> AclView {
+        self.guarded = Some(topics)
+            .filter(|topics| !topics.is_empty() && !matches!(self.rules, Rules::SuperUser));
+        self
+    }
+
+    /// Whether some topics may not be changed even though nothing else is denied.
+    pub fn guards_topics(&self) -> bool {
+        self.guarded.is_some()
+    }
+
+    /// Whether the operation would change a guarded topic. No right on anything else makes up for it.
+    pub fn guards(&self, operation: Operation, resource_type: ResourceType, name: &str) -> bool {
+        let changes = !matches!(
+            operation,
+            Operation::Read | Operation::Describe | Operation::DescribeConfigs
+        );
+        changes
+            && resource_type == ResourceType::Topic
+            && self
+                .guarded
+                .as_ref()
+                .is_some_and(|topics| topics.contains(name))
+    }
+
     /// Whether access control lists are on.
     pub fn enabled(&self) -> bool {
         !matches!(self.rules, Rules::Disabled)
     }
 
-    /// Whether nothing is ever denied: no lists, or a super user.
+    /// Whether nothing is ever denied, but for guarded topics: no lists, or a super user.
     pub fn unlimited(&self) -> bool {
         !matches!(self.rules, Rules::Checked { .. })
     }
@@ -107,6 +139,9 @@ impl AclView {
 
     /// Like [`AclView::allowed`] without telling anybody: for what is left out in silence and for alternatives.
     pub fn permits(&self, operation: Operation, resource_type: ResourceType, name: &str) -> bool {
+        if self.guards(operation, resource_type, name) {
+            return false;
+        }
         let Rules::Checked { own, host } = &self.rules else {
             return true;
         };
@@ -160,16 +195,18 @@ impl AclView {
 
     /// The allowed ones of the operations that mean something for the type, as a bit field (KIP-430).
     pub fn operations(&self, resource_type: ResourceType, name: &str) -> i32 {
+        let masks = match &self.rules {
+            Rules::Checked { own, host } => Some(masks(own, resource_type, name, host)),
+            Rules::Disabled | Rules::SuperUser => None,
+        };
+        let allowed = |operation: &&Operation| {
+            masks.is_none_or(|masks| masks.decide(**operation))
+                && !self.guards(**operation, resource_type, name)
+        };
         let supported = resource_type.operations().iter();
-        match &self.rules {
-            Rules::Checked { own, host } => {
-                let masks = masks(own, resource_type, name, host);
-                supported
-                    .filter(|operation| masks.decide(**operation))
-                    .fold(0, |bits, operation| bits | operation.bit())
-            }
-            _ => supported.fold(0, |bits, operation| bits | operation.bit()),
-        }
+        supported
+            .filter(allowed)
+            .fold(0, |bits, operation| bits | operation.bit())
     }
 }
 
@@ -336,6 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn guarded_topics_can_only_be_looked_at() {
+        let guarded = std::sync::Arc::new(std::collections::HashSet::from(["own".to_owned()]));
+        let wildcard = alice([on_topic(Allow, All, Literal, "*")]);
+        for view in [wildcard, AclView::disabled()] {
+            let view = view.guarding(guarded.clone());
+            assert!(
+                view.allowed(Read, TOPIC, "own") && view.allowed(DescribeConfigs, TOPIC, "own")
+            );
+            assert!(!view.allowed(Write, TOPIC, "own") && !view.allowed(Delete, TOPIC, "own"));
+            assert!(view.allowed(Write, TOPIC, "other"));
+            assert!(!view.guards(Delete, ResourceType::Group, "own"));
+            assert_eq!(
+                view.operations(TOPIC, "own"),
+                Read.bit() | Describe.bit() | DescribeConfigs.bit()
+            );
+        }
+        let admin = AclView::super_user(&Acls::default(), "vc").guarding(guarded);
+        assert!(admin.allowed(Delete, TOPIC, "own") && !admin.guards_topics());
+    }
+
+    #[test]
     fn bit_fields_hold_what_is_supported_and_allowed() {
         let view = alice([
             on_topic(Allow, Write, Literal, "t"),
@@ -354,7 +412,7 @@ mod tests {
         let prefix = on_topic(Allow, Write, Prefixed, "orders");
         let wildcard = on_topic(Allow, Write, Literal, "*");
         for grant in [&literal, &prefix, &wildcard] {
-            assert!(any(&[grant.clone()]));
+            assert!(any(std::slice::from_ref(grant)));
             assert!(!any(&[grant.clone(), on_topic(Deny, Write, Literal, "*")]));
             assert!(!any(&[grant.clone(), on_topic(Deny, All, Literal, "*")]));
             assert!(any(&[

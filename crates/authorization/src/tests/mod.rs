@@ -1,6 +1,8 @@
 //! Every API in every version of the schema table: what is denied never reaches Kafka, and comes back with the right error in a body
 //! that clients can read.
 
+mod acl_apis;
+mod descriptions;
 mod samples;
 mod special;
 
