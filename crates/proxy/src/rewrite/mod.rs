@@ -5,6 +5,7 @@
 //! id is beyond the range, network specification 3.4) is left out the way Kafka leaves out a broker without a matching
 //! listener: that takes a second, slower walk that hardly ever runs.
 
+mod configs;
 mod hide;
 mod tail;
 
@@ -53,6 +54,9 @@ pub(crate) fn rewrite(
     body: &mut [u8],
     context: &Context<'_>,
 ) -> Result<Option<Vec<u8>>, WalkError> {
+    if api == ApiKey::DESCRIBE_CONFIGS {
+        return configs::mask(version, body);
+    }
     let Some(plan) = addresses(api, version) else {
         return Ok(None);
     };

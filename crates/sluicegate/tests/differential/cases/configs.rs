@@ -30,6 +30,7 @@ pub(crate) fn describe(run: &mut Run<'_>) -> Result<()> {
         (TOPIC, "diff-s-nowhere"),
         (TOPIC, "no/name"),
         (BROKER, ""),
+        (BROKER, "1"),
         (BROKER, "x"),
         (BROKER_LOGGER, "1"),
         (BROKER_LOGGER, "99"),
