@@ -1,5 +1,5 @@
 //! What the scenarios need: a client, raw requests, a transport that fails on command.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod scenarios;
 

@@ -1,4 +1,5 @@
 //! What the store promises, for any broker.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
