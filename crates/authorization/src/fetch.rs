@@ -1,10 +1,7 @@
 //! Fetch.
 
 use auth::acl::Operation;
-use bytes::Bytes;
-use wire::api::ApiKey;
 use wire::error_code::{CLUSTER_AUTHORIZATION_FAILED, FETCH_SESSION_ID_NOT_FOUND};
-use wire::schema::Entity;
 
 use crate::message::{Node, Record};
 use crate::names::{self, Needs};
@@ -69,32 +66,4 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
 pub(crate) fn finish(partition: &mut Record<'static>) {
     partition.set("HighWatermark", Node::Int(-1));
     partition.set("Records", Node::text(""));
-}
-
-/// Session id and epoch of a Fetch request (KIP-227); `None` before version 7.
-///
-/// A session's topics are checked when they come into it. When the access control lists change, the proxy has to end the sessions that
-/// were open by then: [`fetch_session_gone`].
-pub fn fetch_session(version: i16, body: &[u8]) -> Result<Option<(i32, i32)>, Error> {
-    if version < 7 {
-        return Ok(None);
-    }
-    let found = names::integers(
-        ApiKey::FETCH,
-        version,
-        [Entity::SessionId, Entity::SessionEpoch],
-        body,
-    )?;
-    Ok(match found {
-        [Some(id), Some(epoch)] => Some((id as i32, epoch as i32)),
-        _ => None,
-    })
-}
-
-/// The answer to a Fetch request of a session that has ended: makes the client send all of its topics again. `None` before version 7.
-pub fn fetch_session_gone(version: i16) -> Option<Bytes> {
-    if version < 7 {
-        return None;
-    }
-    wire::build::error_response(ApiKey::FETCH, version, FETCH_SESSION_ID_NOT_FOUND).map(Bytes::from)
 }

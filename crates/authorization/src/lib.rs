@@ -35,6 +35,7 @@ mod refusal;
 mod request;
 mod rules;
 mod ruling;
+mod session;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -47,8 +48,8 @@ use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
 
 pub use acls::{AclChange, AclRequest};
-pub use fetch::{fetch_session, fetch_session_gone};
 pub use ruling::{AnswerWork, Error, Ruling, TopicNames};
+pub use session::{in_session, session_gone};
 
 use request::Request;
 use rules::Rule;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use wire::api::{ApiKey, Direction};
 use wire::schema::{DefaultValue, Entity, FieldSpec, FieldType};
+use wire::varint;
 use wire::walk::validate;
 
 use crate::Error;
@@ -386,15 +387,7 @@ impl<'a> Reader<'a> {
     }
 
     fn varint(&mut self) -> Result<u32, Error> {
-        let mut value = 0_u32;
-        for shift in (0..35).step_by(7) {
-            let byte = self.array::<1>()?[0];
-            value |= u32::from(byte & 0x7f).wrapping_shl(shift);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Error::Disagreement)
+        varint::take(&mut self.rest).ok_or(Error::Disagreement)
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], Error> {
@@ -565,12 +558,9 @@ impl Writer {
         }
     }
 
-    fn varint(&mut self, mut value: usize) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
+    /// Lengths of messages stay far below the 32 bits.
+    fn varint(&mut self, value: usize) {
+        varint::put(value as u32, &mut self.out);
     }
 }
 

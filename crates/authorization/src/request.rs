@@ -70,16 +70,18 @@ impl<'a> Request<'a> {
         operation: Operation,
         topic: &Record<'_>,
     ) -> Result<i16, Error> {
-        let allowed = match topic.meaning(Entity::TopicId) {
+        let name = topic.meaning(Entity::TopicName).as_text()?;
+        let by_id = match topic.meaning(Entity::TopicId) {
             Node::Uuid(id) if *id != [0; 16] => match self.topics.name(id) {
-                Some(name) => self.allows_topic(operation, &name),
+                Some(name) => Some(name),
                 None => return Ok(UNKNOWN_TOPIC_ID),
             },
-            _ => match topic.meaning(Entity::TopicName).as_text()? {
-                Some(name) => self.allows_topic(operation, name),
-                None => return Ok(UNKNOWN_TOPIC_ID),
-            },
+            _ if name.is_none() => return Ok(UNKNOWN_TOPIC_ID),
+            _ => None,
         };
+        // Who gives both must be allowed both, whichever the broker prefers.
+        let allowed = by_id.is_none_or(|name| self.allows_topic(operation, &name))
+            && name.is_none_or(|name| self.allows_topic(operation, name));
         Ok(if allowed {
             0
         } else {

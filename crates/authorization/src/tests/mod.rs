@@ -6,7 +6,7 @@ mod descriptions;
 mod samples;
 mod special;
 
-use auth::acl::{AclView, Operation, ResourceType};
+use auth::acl::{AclView, Binding, Operation, PatternType, ResourceType};
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey as TypedKey, ResponseKind};
 use wire::api::{ApiKey, Direction};
@@ -422,6 +422,24 @@ fn unknown_keys_and_versions_are_closed_or_errors() {
 
 #[test]
 fn no_bytes_cause_a_panic() {
+    let types = [
+        ResourceType::Topic,
+        ResourceType::Group,
+        ResourceType::TransactionalId,
+        ResourceType::Cluster,
+    ];
+    let prefixed = |of| Binding {
+        pattern_type: PatternType::Prefixed,
+        ..grant(
+            Operation::All,
+            of,
+            if of == ResourceType::Cluster {
+                "kafka"
+            } else {
+                "a"
+            },
+        )
+    };
     every_version(|api, version| {
         let mut rng = Rng::new((api.0 as u64) << 16 | version as u64);
         for round in 0..30 {
@@ -431,7 +449,14 @@ fn no_bytes_cause_a_panic() {
             }
             let _ = topic_ids(api, version, &body);
             let _ = crate::disabled(api, version, &body);
-            let Ok(ruling) = judge(api, version, &body, &usual(), &Ids) else {
+            let _ = crate::in_session(api, version, &body);
+            // Random names often begin with it.
+            let access = if round % 2 == 0 {
+                usual()
+            } else {
+                alice(types.map(prefixed))
+            };
+            let Ok(ruling) = judge(api, version, &body, &access, &Ids) else {
                 continue;
             };
             match ruling {

@@ -10,7 +10,7 @@ use super::samples::{
 };
 use super::{C, G, T, X, answer, outcome, read, request, ruling};
 use crate::message::{self, Node, Record};
-use crate::{Ruling, fetch_session, fetch_session_gone, judge};
+use crate::{Ruling, in_session, judge, session_gone};
 
 pub(super) const ANY_VERSION: i16 = i16::MAX;
 
@@ -167,9 +167,10 @@ fn fetches_with_something_denied_have_no_session() {
         else {
             panic!()
         };
+        let root = message::decode(api, version, Direction::Request, &sent).unwrap();
         assert_eq!(
-            fetch_session(version, &sent).unwrap(),
-            Some((0, -1)),
+            (root.int("SessionId"), root.int("SessionEpoch")),
+            (0, -1),
             "v{version}"
         );
         assert!(!mentions(&sent, BAD), "v{version}");
@@ -180,7 +181,9 @@ fn fetches_with_something_denied_have_no_session() {
             &[GOOD, BAD],
             [("SessionId", Node::Int(5)), ("SessionEpoch", Node::Int(3))],
         );
-        assert_eq!(fetch_session(version, &body).unwrap(), Some((5, 3)));
+        assert!(
+            in_session(api, version, &body).unwrap() && !in_session(api, version, &sent).unwrap()
+        );
         let answer = told(api, version, ruling(api, version, &body, &usual()));
         assert_eq!(
             (answer.int("ErrorCode"), answer.list("Responses").len()),
@@ -188,11 +191,27 @@ fn fetches_with_something_denied_have_no_session() {
             "v{version}"
         );
         assert_eq!(
-            read(api, version, &fetch_session_gone(version).unwrap()).int("ErrorCode"),
+            read(api, version, &session_gone(api, version).unwrap()).int("ErrorCode"),
             70
         );
     }
-    assert_eq!(fetch_session(6, &[]).unwrap(), None);
+    assert_eq!(session_gone(api, 6), None);
+    let api = ApiKey::SHARE_FETCH;
+    for version in versions(api, 0, ANY_VERSION) {
+        for (epoch, inside) in [(-1, false), (0, false), (1, true)] {
+            let body = with(
+                api,
+                version,
+                &[GOOD],
+                [("ShareSessionEpoch", Node::Int(epoch))],
+            );
+            assert_eq!(in_session(api, version, &body).unwrap(), inside);
+        }
+        assert_eq!(
+            read(api, version, &session_gone(api, version).unwrap()).int("ErrorCode"),
+            122
+        );
+    }
 }
 
 #[test]
