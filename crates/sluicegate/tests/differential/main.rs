@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | [`world`] | the cluster, the gateway, and how a case is compared |
 //! | [`side`] | one run of a case along one way, and its transcript |
+//! | [`way`] | the two ways, how what was said along them is compared |
+//! | [`records`] | record batches |
 //! | [`message`] | any message as JSON |
 //! | [`normal`] | what may differ |
 //! | [`prepare`] | topics, records, groups that cases need |
@@ -17,11 +19,17 @@
 
 mod cases;
 mod endpoints;
+#[path = "../shared/message.rs"]
 mod message;
+#[path = "../shared/normal.rs"]
 mod normal;
 mod prepare;
+#[path = "../shared/records.rs"]
+mod records;
 mod refused;
 mod side;
+#[path = "../shared/way.rs"]
+mod way;
 mod world;
 
 use cases::{Area, Coverage, coverage};

@@ -7,7 +7,8 @@ use wire::api::{ApiKey, Direction};
 
 use crate::cases::{Coverage, coverage};
 use crate::message;
-use crate::side::{Run, is_close};
+use crate::side::Run;
+use crate::way::is_close;
 use crate::world::World;
 
 const UNSUPPORTED_VERSION: i64 = 35;

@@ -1,17 +1,16 @@
-//! The two ways to the brokers, and one run of a case along one of them.
+//! One run of a case along one of the two ways.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 use testkit::raw::{RawClient, Request};
 use testkit::{Error, Result, wait};
 use wire::api::{ApiKey, Direction};
-use wire::schema::{Entity, FieldSpec, FieldType};
 
 use crate::message;
 use crate::normal::{self, Names};
+use crate::way::{Side, error_codes, is_close};
 
 /// How long conditions may take, the machine being busy.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -8,7 +8,8 @@ use testkit::{Error, Gateway, GatewayOptions, KafkaCluster, Listener, Release, R
 use wire::api::ApiKey;
 
 use crate::prepare;
-use crate::side::{Run, Side, compare};
+use crate::side::Run;
+use crate::way::{Side, compare};
 
 /// Shorter than the brokers' own host name, so that rewritten answers change their length.
 const ADVERTISED_HOST: &str = "gw.test";

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use testkit::Result;
 
-use crate::prepare::{ORDERS, SINGLES, TIMESTAMP, batch, produce, topic};
+use crate::prepare::{ORDERS, SINGLES, produce, topic};
+use crate::records::{TIMESTAMP, batch};
 use crate::side::Run;
 
 pub(crate) fn list_offsets(run: &mut Run<'_>) -> Result<()> {

@@ -5,7 +5,8 @@ use testkit::Result;
 use wire::api::ApiKey;
 
 use crate::message::hex;
-use crate::prepare::{NO_TOPIC_ID, batch, ensure, topic_id};
+use crate::prepare::{NO_TOPIC_ID, ensure, topic_id};
+use crate::records::batch;
 use crate::side::Run;
 
 pub(crate) fn produce(run: &mut Run<'_>) -> Result<()> {

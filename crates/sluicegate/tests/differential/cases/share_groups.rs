@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use testkit::Result;
 use wire::api::ApiKey;
 
-use crate::prepare::{Kind, NO_TOPIC_ID, batch, coordinator, ensure, other, produce, topic};
+use crate::prepare::{Kind, NO_TOPIC_ID, coordinator, ensure, other, produce, topic};
+use crate::records::batch;
 use crate::side::Run;
 
 /// Member ids are uuids drawn by clients.

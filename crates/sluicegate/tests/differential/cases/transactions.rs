@@ -5,9 +5,8 @@ use testkit::Result;
 use wire::api::ApiKey;
 
 use crate::message::hex;
-use crate::prepare::{
-    Kind, Producer, SINGLES, batch_of, coordinator, ensure, init_producer, other, produce, topic,
-};
+use crate::prepare::{Kind, SINGLES, coordinator, ensure, init_producer, other, produce, topic};
+use crate::records::{Producer, batch_of};
 use crate::side::Run;
 
 pub(crate) fn init_producer_id(run: &mut Run<'_>) -> Result<()> {
