@@ -43,10 +43,9 @@ impl Connection {
                 self.conversation.replace(conversation);
             }
             Turn::Done { answer, session } => {
-                if !self.is_the_same(&session) {
-                    return self
-                        .reject(asked, FailureReason::PrincipalChanged, None)
-                        .await;
+                if let Some(reason) = self.difference(&session) {
+                    let name = &session.identity.authenticated_name;
+                    return self.reject(asked, reason, Some(name)).await;
                 }
                 self.session_ends.set(session.ends);
                 self.say(asked, answer);
@@ -98,11 +97,17 @@ impl Connection {
         Ok(true)
     }
 
-    fn is_the_same(&self, session: &Session) -> bool {
+    /// Why `session` may not take the place of the one before.
+    fn difference(&self, session: &Session) -> Option<FailureReason> {
         let before = self.access.identity();
-        session.mechanism == self.mechanism
-            && session.identity.name == before.name
-            && session.identity.vcluster == before.vcluster
+        let (now, mechanism) = (&session.identity, session.mechanism);
+        if mechanism != self.mechanism {
+            Some(FailureReason::MechanismChanged)
+        } else if now.name != before.name || now.vcluster != before.vcluster {
+            Some(FailureReason::PrincipalChanged)
+        } else {
+            None
+        }
     }
 
     async fn reject(
