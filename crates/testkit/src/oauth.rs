@@ -20,6 +20,8 @@ pub struct OAuthIssuer {
     audience: String,
     /// Published keys, the signing one last.
     keys: Vec<Key>,
+    /// Published, and does not sign yet.
+    announced: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,7 @@ impl OAuthIssuer {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             keys: vec![Key::new(KEY_ID.to_owned())?],
+            announced: None,
         })
     }
 
@@ -51,13 +54,24 @@ impl OAuthIssuer {
         &self.audience
     }
 
-    /// Publishes a further key with an id of its own, which signs from now on.
+    /// Publishes a further key with an id of its own, for the next [`OAuthIssuer::rotate`].
+    ///
+    /// # Errors
+    /// Key generation failed.
+    pub fn announce(&mut self) -> Result<()> {
+        self.announced = Some(Key::new(format!("{KEY_ID}-{}", unique()))?);
+        Ok(())
+    }
+
+    /// Signs with the announced key from now on; without one, with a key that nobody has seen yet.
     ///
     /// # Errors
     /// Key generation failed.
     pub fn rotate(&mut self) -> Result<()> {
-        let id = format!("{KEY_ID}-{}", unique());
-        self.keys.push(Key::new(id)?);
+        if self.announced.is_none() {
+            self.announce()?;
+        }
+        self.keys.extend(self.announced.take());
         Ok(())
     }
 
@@ -68,7 +82,12 @@ impl OAuthIssuer {
 
     /// The key set as JSON (RFC 7517).
     pub fn key_set(&self) -> String {
-        let keys: Vec<Value> = self.keys.iter().map(Key::public).collect();
+        let keys: Vec<Value> = self
+            .keys
+            .iter()
+            .chain(&self.announced)
+            .map(Key::public)
+            .collect();
         json!({ "keys": keys }).to_string()
     }
 

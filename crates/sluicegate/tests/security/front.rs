@@ -81,6 +81,7 @@ fn front(world: &World, mode: &str, listener: Listener) -> FrontOptions {
     .env("LOG4J2_ROOT_LEVEL", "trace")
     .env("LOG4J2_ORG_APACHE_KAFKA_LEVEL", "debug")
     .env("LOG4J2_IO_CONDUKTOR_PROXY_NETWORK_LEVEL", "trace")
+    .env("LOG4J2_IO_NETTY_LEVEL", "debug")
     .env("LOG4J2_IO_VERTX_LEVEL", "trace")
     .env("LOG4J2_IO_KCACHE_LEVEL", "debug")
 }
@@ -250,6 +251,11 @@ impl Front {
             200 => Ok(text),
             _ => Err(Error::Answer(format!("{status} to GET {path}: {text}"))),
         }
+    }
+
+    /// Open sockets and files of the gateway.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.gateway.pid())).map_or(0, Iterator::count)
     }
 
     /// Stops it in order and gives all it has printed.

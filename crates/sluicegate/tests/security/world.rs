@@ -26,6 +26,9 @@ pub(crate) const ALICE: (&str, &str) = ("alice", "alice-secret");
 /// Stands for every password that is not the right one.
 pub(crate) const WRONG: &str = "wr0ng-hunter2";
 
+/// Name of the cluster's authority.
+const AUTHORITY: &str = "Sluicegate test authority";
+
 pub(crate) const AUDIENCE: &str = "kafka";
 
 pub(crate) struct World {
@@ -65,7 +68,8 @@ impl World {
         let cluster = KafkaCluster::start_with(options)?;
         let authority = cluster.authority();
         let carol = authority.write_stores(&authority.issue_client("carol")?, dir, "carol")?;
-        let elsewhere = Authority::new("Elsewhere")?;
+        // Of the same name as the brokers' authority, or clients would keep the certificate to themselves.
+        let elsewhere = Authority::new(AUTHORITY)?;
         let mut strange =
             elsewhere.write_stores(&elsewhere.issue_client("carol")?, dir, "strange")?;
         strange.pem.trust.clone_from(&carol.pem.trust);

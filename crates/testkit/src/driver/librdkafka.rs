@@ -24,6 +24,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const RESOLVER: &str = include_str!("../../c/resolve.c");
 const PORT: &str = "SLUICEGATE_TEST_DRIVER";
+/// How librdkafka words that credentials were refused.
+pub(super) const REFUSED: &str = "Authentication (Local";
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn start(path: &str, port: u16, scratch: &Scratch) -> Result<Process> {
@@ -298,7 +301,7 @@ fn authenticate(order: &Order) -> Result<(BaseProducer<Journal>, i32), String> {
         };
         producer.poll(Duration::from_millis(10));
         let errors = producer.context().errors();
-        if errors.contains("(Authentication)") || Instant::now() > end {
+        if errors.contains(REFUSED) || Instant::now() > end {
             return Err(format!("{failure}\n{errors}"));
         }
     }

@@ -86,9 +86,13 @@ impl Report {
     /// True if the client says that its credentials were refused and does not try again.
     pub fn is_refused(&self) -> bool {
         !self.ok
-            && ["AuthenticationException", "(Authentication)"]
-                .iter()
-                .any(|sign| self.text.contains(sign))
+            && [
+                "AuthenticationException",
+                "UnsupportedSaslMechanismException",
+                librdkafka::REFUSED,
+            ]
+            .iter()
+            .any(|sign| self.text.contains(sign))
     }
 }
 
