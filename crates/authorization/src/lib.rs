@@ -48,6 +48,7 @@ use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
 
 pub use acls::{AclChange, AclRequest};
+pub use rules::changes_topics;
 pub use ruling::{AnswerWork, Error, Ruling, TopicNames};
 pub use session::{in_session, session_gone};
 

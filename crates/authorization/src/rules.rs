@@ -123,7 +123,7 @@ pub(crate) fn rule(api: ApiKey) -> Option<Rule> {
 }
 
 /// Whether requests of this key can change a topic or what is in it.
-pub(crate) fn changes_topics(api: ApiKey) -> bool {
+pub fn changes_topics(api: ApiKey) -> bool {
     matches!(
         api,
         ApiKey::PRODUCE

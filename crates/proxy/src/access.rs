@@ -1,6 +1,7 @@
 //! Who clients are and what they may do: what the data plane is given for it, and what a connection keeps of it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Security {
     pub acl_enabled: bool,
     /// Those whom no access control applies to, without `User:`.
     pub super_users: Vec<String>,
+    /// Topics that hold the gateway's own resources: clients may look at them and not change them, super users excepted.
+    pub own_topics: Arc<HashSet<String>>,
     /// Writes changes of the access control lists.
     pub acl_writer: Arc<dyn AclWriter>,
     /// How names are read from relayed exchanges.
@@ -108,9 +111,11 @@ impl Security {
 
     fn view(&self, acls: &Acls, identity: &Identity, host: &str) -> AclView {
         let is_passthrough = &*identity.vcluster == PASSTHROUGH;
-        if !self.acl_enabled || !is_passthrough {
+        let is_super =
+            is_passthrough && self.super_users.iter().any(|user| **user == *identity.name);
+        let view = if !self.acl_enabled || !is_passthrough {
             AclView::disabled()
-        } else if self.super_users.iter().any(|user| **user == *identity.name) {
+        } else if is_super {
             AclView::super_user(acls, &identity.vcluster)
         } else {
             let watch = Watch {
@@ -121,6 +126,10 @@ impl Security {
             };
             AclView::checked(acls, &identity.vcluster, &identity.name, host)
                 .observed_by(Arc::new(watch))
+        };
+        match is_super {
+            true => view,
+            false => view.guarding(self.own_topics.clone()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What tells clients apart: key material, the authenticator, accounts and access control lists, and what keeps them fresh.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -99,6 +100,7 @@ impl Identities {
                 .iter()
                 .map(|user| user.strip_prefix("User:").unwrap_or(user).to_owned())
                 .collect(),
+            own_topics: Arc::new(own_topics(config)),
             acl_writer,
             relayed: RelayedOptions::from(&config.security),
             metrics: metrics.clone(),
@@ -189,6 +191,17 @@ fn tell(material: &ServerMaterial, metrics: &Metrics) {
             .unwrap_or_default();
         tracing::warn!(target: telemetry::targets::CONFIG, store, days_left = left.as_secs() / 86_400, "a certificate is about to expire");
     }
+}
+
+/// The topics that clients may not change; none if there is no store.
+fn own_topics(config: &Config) -> HashSet<String> {
+    if !config.needs_state() {
+        return HashSet::new();
+    }
+    [&config.state.accounts, &config.state.acls]
+        .into_iter()
+        .cloned()
+        .collect()
 }
 
 fn report(problems: Vec<Problem>) -> Report {

@@ -47,12 +47,16 @@ impl Connection {
     /// Whether requests of `api` have to be judged.
     pub(super) fn is_guarded(&self, api: ApiKey) -> bool {
         let security = &self.worker.shared.access;
-        security.mode == SecurityMode::GatewayManaged
-            && (self.access.view(security).enabled()
-                || matches!(
-                    api,
-                    ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS
-                ))
+        if security.mode != SecurityMode::GatewayManaged {
+            return false;
+        }
+        let view = self.access.view(security);
+        view.enabled()
+            || (view.guards_topics() && authorization::changes_topics(api))
+            || matches!(
+                api,
+                ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS
+            )
     }
 
     /// Judges the request at the beginning of the window. Takes it out of the window unless it goes on as it is.
@@ -132,9 +136,7 @@ impl Connection {
     ) -> Result<Judged, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
-        if api == ApiKey::FETCH
-            && let Some(answer) = self.ended_fetch_session(head, body)?
-        {
+        if let Some(answer) = self.ended_session(head, body)? {
             return Ok(Judged::Answer(answer));
         }
         let ids = authorization::topic_ids(api, version, body).map_err(broken)?;
@@ -179,21 +181,22 @@ impl Connection {
         })
     }
 
-    /// The topics of a fetch session were checked when they came into it. After a change of the lists the client has to
-    /// name them again.
-    fn ended_fetch_session(&self, head: &Head, body: &[u8]) -> Result<Option<Bytes>, Failure> {
-        let session =
-            authorization::fetch_session(head.version, body).map_err(|e| head.unjudged(e))?;
-        let Some((id, epoch)) = session else {
-            return Ok(None);
-        };
-        let now = self.access.round(&self.worker.shared.access);
-        let is_incremental = id != 0 && epoch > 0;
-        if !is_incremental || self.fetch_round.get() == now {
-            self.fetch_round.set(now);
+    /// The topics of a session were checked when they came into it. After a change of the lists, and on a connection that
+    /// has not begun it, the client has to name them again.
+    fn ended_session(&self, head: &Head, body: &[u8]) -> Result<Option<Bytes>, Failure> {
+        let (api, version) = (head.api, head.version);
+        if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
             return Ok(None);
         }
-        Ok(authorization::fetch_session_gone(head.version).map(|body| head.answer(&body)))
+        let now = self.access.round(&self.worker.shared.access);
+        let in_session =
+            authorization::in_session(api, version, body).map_err(|e| head.unjudged(e))?;
+        if in_session && self.session_round.get() != now {
+            let gone = authorization::session_gone(api, version);
+            return Ok(gone.map(|body| head.answer(&body)));
+        }
+        self.session_round.set(now);
+        Ok(None)
     }
 
     async fn change_acls(&self, request: AclRequest) -> Bytes {

@@ -174,7 +174,7 @@ pub(crate) struct Connection {
     /// Who the client is, and what it may do.
     access: Access,
     /// The round of the access control lists in which the client's fetch session was checked.
-    fetch_round: Cell<u64>,
+    session_round: Cell<u64>,
     /// The SASL mechanism it has used.
     mechanism: Option<&'static str>,
     /// After this it has to authenticate again.
@@ -272,7 +272,7 @@ async fn meet(
         node,
         client,
         access: Access::new(&shared.access, identity, peer.ip()),
-        fetch_round: Cell::new(0),
+        session_round: Cell::new(0),
         mechanism,
         session_ends: Cell::new(ends),
         conversation: RefCell::default(),
