@@ -2,8 +2,8 @@
 
 use crate::api::{ApiKey, Direction};
 use crate::plan::Prefix;
-use crate::varint;
 use crate::schema::{DefaultValue, Entity, FieldSpec, FieldType};
+use crate::varint;
 
 /// The body of a response in which every field has its default and the top-level error code is set. `None` if the table does not know the
 /// message, or if it has no error code at top level.

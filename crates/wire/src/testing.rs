@@ -4,8 +4,8 @@
 
 use crate::api::{ApiKey, Direction};
 use crate::plan::Prefix;
-use crate::varint;
 use crate::schema::{FieldSpec, FieldType};
+use crate::varint;
 
 /// A deterministic source of numbers (splitmix64). Not for secrets.
 #[derive(Clone, Debug)]

@@ -41,7 +41,12 @@ mod tests {
 
     #[test]
     fn what_is_no_varint_is_refused() {
-        for bytes in [&[][..], &[0x80], &[0xff; 5], &[0xff, 0xff, 0xff, 0xff, 0x1f]] {
+        for bytes in [
+            &[][..],
+            &[0x80],
+            &[0xff; 5],
+            &[0xff, 0xff, 0xff, 0xff, 0x1f],
+        ] {
             assert_eq!(take(&mut &bytes[..]), None, "{bytes:x?}");
         }
     }
