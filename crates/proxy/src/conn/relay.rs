@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::StrBytes;
+use telemetry::metrics::OTHER;
 use tokio::time::sleep;
 use wire::api::ApiKey;
 
@@ -137,7 +138,10 @@ async fn handshake(
     session::write(client, &sasl::encode(asked, &response)?).await?;
     match begun {
         Some(relayed) if response.error_code == 0 => Ok(relayed),
-        _ => Err(Failure::SaslState),
+        _ => Err(Failure::Authentication {
+            mechanism: OTHER,
+            failure: AuthFailure::new(FailureReason::MechanismNotOffered, None),
+        }),
     }
 }
 
