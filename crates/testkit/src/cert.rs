@@ -111,14 +111,7 @@ impl Authority {
     /// # Errors
     /// A file cannot be written.
     pub fn write_pem(&self, identity: &Identity, dir: &Path, name: &str) -> Result<PemFiles> {
-        let files = PemFiles {
-            key: dir.join(format!("{name}.key.pem")),
-            trust: dir.join(format!("{name}.trust.pem")),
-        };
-        let both = format!("{}{}", identity.key_pem, identity.certificate_pem);
-        write(&files.key, &both)?;
-        write(&files.trust, &self.pem)?;
-        Ok(files)
+        write_pem(identity, &self.pem, dir, name)
     }
 
     /// [`Authority::write_pem`], and JKS and PKCS#12 files; these are written by Java, the reference for
@@ -127,34 +120,53 @@ impl Authority {
     /// # Errors
     /// A file cannot be written, or Java fails.
     pub fn write_stores(&self, identity: &Identity, dir: &Path, name: &str) -> Result<Stores> {
-        let file = |suffix: &str| dir.join(format!("{name}.{suffix}"));
-        let stores = Stores {
-            pem: self.write_pem(identity, dir, name)?,
-            key_jks: file("key.jks"),
-            key_p12: file("key.p12"),
-            trust_jks: file("trust.jks"),
-            trust_p12: file("trust.p12"),
-        };
-        let program = dir.join("Stores.java");
-        write(&program, STORES_JAVA)?;
-        let output = Command::new("java")
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg(&program)
-            .args([&stores.pem.key, &stores.pem.trust])
-            .arg(STORE_PASSWORD)
-            .args([&stores.key_jks, &stores.trust_jks])
-            .args([&stores.key_p12, &stores.trust_p12])
-            .output()
-            .map_err(Error::io("start java"))?;
-        if output.status.success() {
-            return Ok(stores);
-        }
-        Err(Error::Exit {
-            program: "java Stores.java".to_owned(),
-            status: output.status.code().unwrap_or(-1),
-            output: tail(&String::from_utf8_lossy(&output.stderr), 10),
-        })
+        write_stores(identity, &self.pem, dir, name)
     }
+}
+
+/// [`Authority::write_stores`] with any number of trusted certificates, as PEM one after the other.
+///
+/// # Errors
+/// A file cannot be written, or Java fails.
+pub fn write_stores(identity: &Identity, trusted: &str, dir: &Path, name: &str) -> Result<Stores> {
+    let file = |suffix: &str| dir.join(format!("{name}.{suffix}"));
+    let stores = Stores {
+        pem: write_pem(identity, trusted, dir, name)?,
+        key_jks: file("key.jks"),
+        key_p12: file("key.p12"),
+        trust_jks: file("trust.jks"),
+        trust_p12: file("trust.p12"),
+    };
+    let program = dir.join("Stores.java");
+    write(&program, STORES_JAVA)?;
+    let output = Command::new("java")
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg(&program)
+        .args([&stores.pem.key, &stores.pem.trust])
+        .arg(STORE_PASSWORD)
+        .args([&stores.key_jks, &stores.trust_jks])
+        .args([&stores.key_p12, &stores.trust_p12])
+        .output()
+        .map_err(Error::io("start java"))?;
+    if output.status.success() {
+        return Ok(stores);
+    }
+    Err(Error::Exit {
+        program: "java Stores.java".to_owned(),
+        status: output.status.code().unwrap_or(-1),
+        output: tail(&String::from_utf8_lossy(&output.stderr), 10),
+    })
+}
+
+fn write_pem(identity: &Identity, trusted: &str, dir: &Path, name: &str) -> Result<PemFiles> {
+    let files = PemFiles {
+        key: dir.join(format!("{name}.key.pem")),
+        trust: dir.join(format!("{name}.trust.pem")),
+    };
+    let both = format!("{}{}", identity.key_pem, identity.certificate_pem);
+    write(&files.key, &both)?;
+    write(&files.trust, trusted)?;
+    Ok(files)
 }
 
 impl std::fmt::Debug for Authority {
@@ -177,25 +189,27 @@ public class Stores {
         int begin = pem.indexOf("-----BEGIN PRIVATE KEY-----") + 27;
         byte[] der = Base64.getMimeDecoder().decode(pem.substring(begin, pem.indexOf("-----END PRIVATE KEY-----")));
         PrivateKey key = KeyFactory.getInstance("EC").generatePrivate(new PKCS8EncodedKeySpec(der));
-        java.security.cert.Certificate own = certificate(pem);
-        java.security.cert.Certificate authority = certificate(Files.readString(Path.of(args[1])));
+        java.security.cert.Certificate own = certificates(pem).iterator().next();
+        Collection<? extends java.security.cert.Certificate> trusted = certificates(Files.readString(Path.of(args[1])));
         char[] password = args[2].toCharArray();
         String[] types = {"JKS", "PKCS12"};
         for (int i = 0; i < types.length; i++) {
             KeyStore keys = KeyStore.getInstance(types[i]);
             keys.load(null, null);
-            keys.setKeyEntry("own", key, password, new java.security.cert.Certificate[] {own, authority});
+            keys.setKeyEntry("own", key, password, new java.security.cert.Certificate[] {own});
             store(keys, args[3 + 2 * i], password);
             KeyStore trust = KeyStore.getInstance(types[i]);
             trust.load(null, null);
-            trust.setCertificateEntry("authority", authority);
+            for (java.security.cert.Certificate one : trusted) {
+                trust.setCertificateEntry("authority-" + trust.size(), one);
+            }
             store(trust, args[4 + 2 * i], password);
         }
     }
 
-    static java.security.cert.Certificate certificate(String pem) throws Exception {
+    static Collection<? extends java.security.cert.Certificate> certificates(String pem) throws Exception {
         String text = pem.substring(pem.indexOf("-----BEGIN CERTIFICATE-----"));
-        return CertificateFactory.getInstance("X.509").generateCertificate(new ByteArrayInputStream(text.getBytes()));
+        return CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(text.getBytes()));
     }
 
     static void store(KeyStore store, String file, char[] password) throws Exception {
