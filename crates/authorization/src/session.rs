@@ -13,12 +13,13 @@ use crate::ruling::Error;
 /// The broker knows no such share session.
 const SHARE_SESSION_NOT_FOUND: i16 = 122;
 
-/// Whether a request is also about topics that earlier requests of its connection have named. These were judged when they were named:
-/// after a change of the access control lists, the proxy has to answer the first such request of each session that began before with
-/// [`session_gone`].
-pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<bool, Error> {
+/// The session of a request that is also about topics that earlier requests have named; share sessions have the id 0, because the
+/// member's id tells them apart. These topics were judged when they were named: after a change of the access control lists the proxy has to
+/// answer the first such request of each session that began before with [`session_gone`]. So it has to answer a request in a session of
+/// another connection, whose topics somebody else may have named.
+pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<Option<i32>, Error> {
     if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
-        return Ok(false);
+        return Ok(None);
     }
     let [session, epoch] = names::integers(
         api,
@@ -27,7 +28,8 @@ pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<bool, Error>
         body,
     )?;
     // A share session has no id but the member's.
-    Ok(session != Some(0) && epoch.is_some_and(|epoch| epoch > 0))
+    let in_session = session != Some(0) && epoch.is_some_and(|epoch| epoch > 0);
+    Ok(in_session.then(|| session.and_then(|id| i32::try_from(id).ok()).unwrap_or(0)))
 }
 
 /// The answer that makes the client begin a new session with all of its topics. `None` for APIs and versions without sessions.

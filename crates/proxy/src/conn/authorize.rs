@@ -191,7 +191,9 @@ impl Connection {
         let now = self.access.round(&self.worker.shared.access);
         let in_session =
             authorization::in_session(api, version, body).map_err(|e| head.unjudged(e))?;
-        if in_session && self.session_round.get() != now {
+        // A session id is a number that can be guessed.
+        let is_foreign = in_session.is_some_and(|id| id != 0 && id != self.fetch_session.get());
+        if in_session.is_some() && (is_foreign || self.session_round.get() != now) {
             let gone = authorization::session_gone(api, version);
             return Ok(gone.map(|body| head.answer(&body)));
         }

@@ -175,6 +175,8 @@ pub(crate) struct Connection {
     access: Access,
     /// The round of the access control lists in which the client's fetch session was checked.
     session_round: Cell<u64>,
+    /// The fetch session that a broker has opened for this connection; 0: none (KIP-227).
+    fetch_session: Cell<i32>,
     /// The SASL mechanism it has used.
     mechanism: Option<&'static str>,
     /// After this it has to authenticate again.
@@ -273,6 +275,7 @@ async fn meet(
         client,
         access: Access::new(&shared.access, identity, peer.ip()),
         session_round: Cell::new(0),
+        fetch_session: Cell::new(0),
         mechanism,
         session_ends: Cell::new(ends),
         conversation: RefCell::default(),

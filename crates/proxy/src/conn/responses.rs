@@ -230,6 +230,10 @@ impl Connection {
             return Ok(false);
         };
         let frame_len = PREFIX + head.size;
+        if api == ApiKey::FETCH && version >= 7 && self.is_guarded(api) {
+            self.note_fetch_session(giving, &leg, frame_len, version)
+                .await?;
+        }
         match treatment {
             Treatment::Pass => self.pass(giving, &leg, frame_len).await,
             Treatment::Addresses | Treatment::Tail if frame_len <= WINDOW => {
@@ -238,6 +242,30 @@ impl Connection {
             Treatment::Addresses => self.in_budget(giving, &leg, frame_len, api, version).await,
             Treatment::Tail => self.tail(giving, &leg, frame_len, api, version).await,
         }
+    }
+
+    /// Remembers the session that a Fetch answer tells of.
+    async fn note_fetch_session(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        frame_len: usize,
+        version: i16,
+    ) -> Result<(), Failure> {
+        // Throttle time and error code come before it.
+        const BEFORE: usize = 4 + 2;
+        let flexible = wire::header::response_header_version(ApiKey::FETCH, version) >= 1;
+        let at = PREFIX + MIN_ANSWER + usize::from(flexible) + BEFORE;
+        if frame_len < at + 4 || !self.have(giving, leg, at + 4).await? {
+            return Ok(()); // whoever reads on finds out
+        }
+        let id = giving.window.bytes()[at..]
+            .first_chunk()
+            .map_or(0, |b| i32::from_be_bytes(*b));
+        if id != 0 {
+            self.fetch_session.set(id);
+        }
+        Ok(())
     }
 
     /// One answer of the private leg that access control has to look at as a whole. `false`: the leg ended before it.
