@@ -45,7 +45,10 @@ fn try_all(front: &Front, topic: &str, cases: Vec<Case>) -> Result<()> {
     let mut wrong = Vec::new();
     for case in cases {
         let before = front.metrics()?;
-        let access = case.access.patience(Duration::from_secs(2));
+        let access = case.access.patience(match case.seen {
+            Seen::Retriable => Duration::from_secs(2),
+            Seen::Refused | Seen::RefusedAtOnce => LIMIT,
+        });
         let mut given = Vec::new();
         for kind in Client::ALL {
             given.push((
