@@ -1,7 +1,9 @@
 //! The gateway's own authentication towards one cluster, made of its settings.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
 use config::{
     Jaas, OAuthClient, SaslMechanism, Secret, Store, TlsVersion, UpstreamSasl, UpstreamSecurity,
     UpstreamTls,
@@ -19,13 +21,23 @@ use crate::sasl::unsecured::UnsecuredLogin;
 use crate::tls::client::{self, ClientTls, ClientTlsError, Trust};
 use crate::tls::material::{self, Identity, MaterialError};
 use crate::tls::pem::Pem;
+use crate::tls::server::Reload;
 
 /// What a connection to a broker of one cluster needs to encrypt and authenticate. Cloning is cheap and shares everything.
 #[derive(Clone, Debug)]
 pub struct UpstreamAuth {
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Arc<Tls>>,
     sasl: Option<SaslLogin>,
     warnings: Arc<[Problem]>,
+}
+
+/// Key material that may be replaced while it is in use.
+#[derive(Debug)]
+struct Tls {
+    settings: UpstreamTls,
+    current: ArcSwap<ClientConfig>,
+    /// Of the files that `current` was made of.
+    fingerprint: Mutex<Vec<u8>>,
 }
 
 /// What is wrong with a setting.
@@ -48,7 +60,7 @@ impl UpstreamAuth {
         let tls = security
             .tls
             .as_ref()
-            .and_then(|tls| client_config(tls, &mut problems, &mut warnings));
+            .and_then(|settings| Tls::load(settings, &mut problems, &mut warnings));
         let sasl = security
             .sasl
             .as_ref()
@@ -57,15 +69,23 @@ impl UpstreamAuth {
             return Err(problems);
         }
         Ok(UpstreamAuth {
-            tls,
+            tls: tls.map(Arc::new),
             sasl,
             warnings: warnings.into(),
         })
     }
 
-    /// The TLS configuration; `None` when the protocol does not encrypt.
-    pub fn tls(&self) -> Option<&Arc<ClientConfig>> {
-        self.tls.as_ref()
+    /// The TLS configuration of this moment, for one handshake; `None` when the protocol does not encrypt.
+    pub fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.as_ref().map(|tls| tls.current.load_full())
+    }
+
+    /// Reads the stores again if the files have changed. New connections use what they hold then, open ones go on; if a store
+    /// cannot be used, everything stays as it was. Blocks on files.
+    pub fn reload(&self) -> Reload {
+        self.tls
+            .as_ref()
+            .map_or(Reload::Unchanged, |tls| tls.reload())
     }
 
     /// The name to give to the TLS handshake with `host`, which is a DNS name or an IP address.
@@ -98,6 +118,56 @@ const KEY_PEM: &str = "ssl.keystore.key";
 const CHAIN_PEM: &str = "ssl.keystore.certificate.chain";
 const KEY_PASSWORD: &str = "ssl.key.password";
 const CIPHER_SUITES: &str = "ssl.cipher.suites";
+
+impl Tls {
+    fn load(
+        settings: &UpstreamTls,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<Problem>,
+    ) -> Option<Tls> {
+        let fingerprint = fingerprint(settings);
+        let config = client_config(settings, problems, warnings)?;
+        Some(Tls {
+            settings: settings.clone(),
+            current: ArcSwap::new(config),
+            fingerprint: Mutex::new(fingerprint),
+        })
+    }
+
+    fn reload(&self) -> Reload {
+        let mut known = self
+            .fingerprint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Taken before the files are read: what changes in between is seen the next time.
+        let found = fingerprint(&self.settings);
+        if found == *known {
+            return Reload::Unchanged;
+        }
+        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        match client_config(&self.settings, &mut problems, &mut warnings) {
+            Some(config) => {
+                self.current.store(config);
+                *known = found;
+                Reload::Replaced
+            }
+            None => Reload::Failed(problems),
+        }
+    }
+}
+
+/// Digest of the files' contents. A file that cannot be read counts as one of its own.
+fn fingerprint(settings: &UpstreamTls) -> Vec<u8> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for store in [&settings.keystore, &settings.truststore] {
+        let bytes = store.as_ref().map(|store| material::read_file(&store.path));
+        if let Some(Ok(bytes)) = bytes {
+            context.update(digest::digest(&digest::SHA256, &bytes).as_ref());
+        }
+        context.update(b"/");
+    }
+    context.finish().as_ref().to_vec()
+}
 
 fn client_config(
     tls: &UpstreamTls,

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use auth::Problem;
 use auth::accounts::Accounts;
 use auth::acl::Acls;
 use auth::server::{Authenticator, RelayedOptions};
 use auth::tls::server::{Reload, ReloadingConfig, ServerMaterial, StoreNames};
+use auth::{Problem, UpstreamAuth};
 use config::{Config, Report};
 use proxy::{AclWriter, Security};
 use telemetry::metrics::Metrics;
 use telemetry::targets::SOCKET;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What the key material towards Kafka is called in metrics and logs.
+const UPSTREAM: &str = "upstream";
 
 /// A certificate that ends sooner than this is worth a warning.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -126,6 +129,7 @@ impl Identities {
         &self,
         interval: Duration,
         metrics: Metrics,
+        upstream: UpstreamAuth,
     ) -> impl Future<Output = ()> + use<> {
         let materials: Vec<Arc<ServerMaterial>> = [&self.client_tls, &self.admin_tls]
             .into_iter()
@@ -149,21 +153,29 @@ impl Identities {
                     _ = asked => tracing::info!(target: SOCKET, "SIGHUP: looking at the certificates"),
                 }
                 for material in &materials {
-                    reload(material, &metrics).await;
+                    let reading = material.clone();
+                    if reload(material.label(), move || reading.reload(), &metrics).await {
+                        tell(material, &metrics);
+                    }
                 }
+                let reading = upstream.clone();
+                reload(UPSTREAM, move || reading.reload(), &metrics).await;
             }
         }
     }
 }
 
-async fn reload(material: &Arc<ServerMaterial>, metrics: &Metrics) {
-    let reading = material.clone();
-    let store = material.label();
-    match tokio::task::spawn_blocking(move || reading.reload()).await {
+/// Whether what `read` found replaces what was in use.
+async fn reload(
+    store: &'static str,
+    read: impl FnOnce() -> Reload + Send + 'static,
+    metrics: &Metrics,
+) -> bool {
+    match tokio::task::spawn_blocking(read).await {
         Ok(Reload::Unchanged) => {}
         Ok(Reload::Replaced) => {
             tracing::warn!(target: SOCKET, store, "certificates replaced: new connections use them");
-            tell(material, metrics);
+            return true;
         }
         Ok(Reload::Failed(problems)) => {
             metrics.certificate_reload_failed(store);
@@ -175,6 +187,7 @@ async fn reload(material: &Arc<ServerMaterial>, metrics: &Metrics) {
             tracing::error!(target: SOCKET, store, %error, "cannot look at the certificates")
         }
     }
+    false
 }
 
 /// What is worth knowing about the material in use.

@@ -156,7 +156,7 @@ async fn start(
     metrics: &Metrics,
     health: &Health,
 ) -> Result<Gateway, NotStarted> {
-    let connected = Connected::connect(config, auth, health.observer())
+    let connected = Connected::connect(config, auth.clone(), health.observer())
         .await
         .map_err(NotStarted::Gateway)?;
     let acl_writer: Arc<dyn AclWriter> = if config.needs_state() {
@@ -175,9 +175,11 @@ async fn start(
     };
     let authenticator = identities.authenticator.clone();
     tokio::task::spawn_local(async move { authenticator.run().await });
-    tokio::task::spawn_local(
-        identities.keep_certificates_fresh(config.security.tls.reload_interval, metrics.clone()),
-    );
+    tokio::task::spawn_local(identities.keep_certificates_fresh(
+        config.security.tls.reload_interval,
+        metrics.clone(),
+        auth,
+    ));
     let security = identities.security(config, metrics, acl_writer);
     connected
         .serve(config, security, identities.client_tls.as_ref())

@@ -165,7 +165,7 @@ impl Dialer {
                     .auth
                     .server_name(host)
                     .map_err(|e| tls(io::Error::new(io::ErrorKind::InvalidData, e)))?;
-                let stream = TlsConnector::from(config.clone())
+                let stream = TlsConnector::from(config)
                     .connect(name, stream)
                     .await
                     .map_err(tls)?;
