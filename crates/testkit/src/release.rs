@@ -26,6 +26,15 @@ impl Release {
     /// All releases, oldest first.
     pub const ALL: [Release; 3] = [Release::V2_1, Release::V3_9, Release::V4_3];
 
+    /// The lines of brokers that tests run on: the current one, and with `SLUICEGATE_TEST_LINES=all` every one. The full
+    /// run is for before a release; it takes twice as long.
+    pub fn cluster_lines() -> &'static [Release] {
+        match std::env::var("SLUICEGATE_TEST_LINES").as_deref() {
+            Ok("all") => &[Release::V3_9, Release::V4_3],
+            _ => &[Release::V4_3],
+        }
+    }
+
     /// The version, for example `4.3.0`.
     pub fn version(self) -> &'static str {
         match self {

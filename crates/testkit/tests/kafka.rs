@@ -1,7 +1,6 @@
 //! The kit itself, against real Kafka.
 
 use std::time::Duration;
-use testkit::oauth::OAuthIssuer;
 use testkit::{
     ClusterOptions, JavaTool, KafkaCluster, Listener, Release, Result, Tool, librdkafka, shared,
 };
@@ -98,7 +97,7 @@ fn a_client_that_bypasses_the_gateway_is_found() -> Result<()> {
 }
 
 #[test]
-fn brokers_stop_move_freeze_and_join() -> Result<()> {
+fn brokers_stop_move_and_freeze() -> Result<()> {
     let cluster = shared::exclusive(Release::V4_3)?;
     let bootstrap = cluster.bootstrap(Listener::Plaintext);
     let topic = shared::unique("moves");
@@ -126,48 +125,10 @@ fn brokers_stop_move_freeze_and_join() -> Result<()> {
 }
 
 #[test]
-fn signed_tokens_are_checked_and_a_broker_can_join() -> Result<()> {
-    let issuer = OAuthIssuer::new("https://issuer.test", "kafka")?;
-    let scratch = testkit::dirs::Scratch::new("oauth")?;
-    let keys = issuer.write_key_set(scratch.path())?;
-    let options = ClusterOptions::new(Release::V4_3).node_ids(&[100]).jwks(
-        &keys,
-        issuer.issuer(),
-        issuer.audience(),
-    );
-    let cluster = KafkaCluster::start_with(options)?;
+fn a_broker_can_join() -> Result<()> {
+    let cluster = KafkaCluster::start_with(ClusterOptions::new(Release::V4_3).node_ids(&[100]))?;
     cluster.add_broker(200)?;
     assert_eq!(cluster.node_ids(), [100, 200]);
-
-    let token_file = scratch.join("token");
-    let list = |token: &str| -> Result<testkit::java::Output> {
-        std::fs::write(&token_file, token).map_err(testkit::Error::io("write the token"))?;
-        JavaTool::new(
-            Tool::Topics,
-            Release::V3_9,
-            &cluster.bootstrap(Listener::SaslPlaintext),
-        )
-        .args(&["--list"])
-        .config("security.protocol", "SASL_PLAINTEXT")
-        .config("sasl.mechanism", "OAUTHBEARER")
-        .config(
-            "sasl.login.callback.handler.class",
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
-        )
-        .config(
-            "sasl.oauthbearer.token.endpoint.url",
-            &format!("file://{}", token_file.display()),
-        )
-        .config(
-            "sasl.jaas.config",
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
-        )
-        .output(LIMIT)
-    };
-    let good = list(&issuer.token("alice", Duration::from_secs(600))?)?;
-    assert_eq!(good.status, 0, "{}", good.errors);
-    let stranger = OAuthIssuer::new("https://issuer.test", "kafka")?;
-    let bad = list(&stranger.token("alice", Duration::from_secs(600))?)?;
-    assert_ne!(bad.status, 0, "{:?}", bad.lines);
+    assert_eq!(cluster.view()?.brokers.len(), 2);
     Ok(())
 }

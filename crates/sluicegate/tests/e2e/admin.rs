@@ -1,11 +1,11 @@
 //! Kafka's admin tools.
 
-use crate::front::{CLUSTERS, Front, LIMIT};
+use crate::front::{Front, LIMIT};
 use testkit::{JavaTool, Release, Result, Tool, librdkafka, shared};
 
 #[test]
 fn topics_and_configs() -> Result<()> {
-    for release in CLUSTERS {
+    for release in Release::cluster_lines().iter().copied() {
         let cluster = shared::cluster(release)?;
         let front = Front::of(&cluster)?;
         for client in [Release::V3_9, Release::V4_3] {
@@ -59,7 +59,7 @@ fn topics_and_configs() -> Result<()> {
 
 #[test]
 fn groups_are_described_and_reset() -> Result<()> {
-    for release in CLUSTERS {
+    for release in Release::cluster_lines().iter().copied() {
         let cluster = shared::cluster(release)?;
         let front = Front::of(&cluster)?;
         for client in Release::ALL {
@@ -106,7 +106,7 @@ fn groups_are_described_and_reset() -> Result<()> {
 
 #[test]
 fn records_are_deleted() -> Result<()> {
-    for release in CLUSTERS {
+    for release in Release::cluster_lines().iter().copied() {
         let cluster = shared::cluster(release)?;
         let front = Front::of(&cluster)?;
         for client in Release::ALL {

@@ -1,13 +1,10 @@
 //! Where clients of these tests connect.
 
 use std::time::Duration;
-use testkit::{Gateway, GatewayOptions, KafkaCluster, Listener, Release, Result};
+use testkit::{Gateway, GatewayOptions, KafkaCluster, Listener, Result};
 
 /// How long one client may take, the machine being busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
-
-/// Releases with brokers: every test runs against each.
-pub(crate) const CLUSTERS: [Release; 2] = [Release::V3_9, Release::V4_3];
 
 /// A gateway of the test's own in front of a cluster, or the cluster itself.
 pub(crate) struct Front<'a> {

@@ -1,6 +1,6 @@
 //! Consumer groups of all kinds.
 
-use crate::front::{CLUSTERS, Front, LIMIT};
+use crate::front::{Front, LIMIT};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use testkit::rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,8 +9,8 @@ use testkit::{JavaTool, Release, Result, Tool, librdkafka, shared, wait};
 
 #[test]
 fn two_members_share_the_partitions_and_offsets_survive() -> Result<()> {
-    for cluster in CLUSTERS {
-        let cluster = shared::cluster(cluster)?;
+    for line in Release::cluster_lines() {
+        let cluster = shared::cluster(*line)?;
         let front = Front::of(&cluster)?;
         let topic = shared::unique("classic");
         librdkafka::create_topic(&front.bootstrap(), &topic, 4)?;

@@ -1,18 +1,18 @@
 //! Transactions: committed records are seen, aborted ones are not, offsets go with the commit.
 
-use crate::front::{CLUSTERS, Front, LIMIT};
+use crate::front::{Front, LIMIT};
 use std::time::Duration;
 use testkit::rdkafka::consumer::{BaseConsumer, Consumer};
 use testkit::rdkafka::message::Message;
 use testkit::rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use testkit::{Result, librdkafka, shared, wait};
+use testkit::{Release, Result, librdkafka, shared, wait};
 
 const READ_COMMITTED: [(&str, &str); 1] = [("isolation.level", "read_committed")];
 
 #[test]
 fn only_committed_records_are_seen() -> Result<()> {
-    for cluster in CLUSTERS {
-        let cluster = shared::cluster(cluster)?;
+    for line in Release::cluster_lines() {
+        let cluster = shared::cluster(*line)?;
         let front = Front::of(&cluster)?;
         let topic = shared::unique("transactions");
         librdkafka::create_topic(&front.bootstrap(), &topic, 3)?;
@@ -50,8 +50,8 @@ fn only_committed_records_are_seen() -> Result<()> {
 
 #[test]
 fn offsets_are_part_of_the_transaction() -> Result<()> {
-    for cluster in CLUSTERS {
-        let cluster = shared::cluster(cluster)?;
+    for line in Release::cluster_lines() {
+        let cluster = shared::cluster(*line)?;
         let front = Front::of(&cluster)?;
         let (input, output) = (shared::unique("input"), shared::unique("output"));
         librdkafka::create_topic(&front.bootstrap(), &input, 1)?;

@@ -1,6 +1,6 @@
 //! Nothing acknowledged is lost and nothing is seen twice while brokers are restarted one after another.
 //!
-//! `SLUICEGATE_TEST_MESSAGES` sets how many messages each client line sends; the full proof takes 1000000.
+//! `SLUICEGATE_TEST_LINES=all` includes the line before. `SLUICEGATE_TEST_MESSAGES` sets how many messages each client line sends; the full proof takes 1000000.
 
 use crate::front::{Front, LIMIT};
 use std::collections::BTreeSet;
@@ -20,7 +20,10 @@ fn no_loss_and_no_double_on_the_current_line() -> Result<()> {
 
 #[test]
 fn no_loss_and_no_double_on_the_line_before() -> Result<()> {
-    survive_rolling_restarts(Release::V3_9)
+    match Release::cluster_lines().contains(&Release::V3_9) {
+        true => survive_rolling_restarts(Release::V3_9),
+        false => Ok(()), // see `Release::cluster_lines`
+    }
 }
 
 /// All client lines at once, so that one round of restarts serves them all.
