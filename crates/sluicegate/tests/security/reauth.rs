@@ -257,7 +257,7 @@ fn sessions_at_kafka() -> Result<()> {
             steady.push((mechanism, kind, client(kind)?.steady(&topic, &access)?));
         }
     }
-    std::thread::sleep(KAFKA_SESSION * 5 / 2);
+    std::thread::sleep(KAFKA_SESSION * 3 / 2);
     for (mechanism, kind, steady) in steady {
         let report = steady.stop()?;
         assert!(

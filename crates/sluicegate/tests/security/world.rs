@@ -17,7 +17,7 @@ use testkit::{
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long a session lasts on [`Listener::Relayed`].
-pub(crate) const KAFKA_SESSION: Duration = Duration::from_secs(4);
+pub(crate) const KAFKA_SESSION: Duration = Duration::from_secs(8);
 
 /// The gateway's own account at Kafka, and one of a client.
 pub(crate) const GATEWAY: (&str, &str) = ("gateway", "gateway-pass-1");

@@ -85,14 +85,15 @@ pub struct Report {
 impl Report {
     /// True if the client says that its credentials were refused and does not try again.
     pub fn is_refused(&self) -> bool {
+        let of_java = [
+            "AuthenticationException",
+            "UnsupportedSaslMechanismException",
+        ];
+        let mut lines = self.text.lines();
         !self.ok
-            && [
-                "AuthenticationException",
-                "UnsupportedSaslMechanismException",
-                librdkafka::REFUSED,
-            ]
-            .iter()
-            .any(|sign| self.text.contains(sign))
+            && lines.any(|line| {
+                librdkafka::is_refusal(line) || of_java.iter().any(|sign| line.contains(sign))
+            })
     }
 }
 
