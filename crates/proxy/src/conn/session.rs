@@ -112,7 +112,7 @@ pub(super) async fn introduce(
         None => (Socket::plain(stream), None, None),
         Some(tls) => {
             let accepted = TlsAcceptor::from(tls.current()).accept(stream).await;
-            let stream = accepted.map_err(|error| refused_handshake(error))?;
+            let stream = accepted.map_err(refused_handshake)?;
             let (_, connection) = stream.get_ref();
             let name = connection.server_name().map(str::to_owned);
             let subject = connection
