@@ -68,11 +68,11 @@ pub(crate) fn normalise(api: ApiKey, version: i16, answer: &Value, names: &Names
     {
         object.remove(UNKNOWN_TAGS);
     }
+    if api == ApiKey::DESCRIBE_CONFIGS && !names.side.is_gateway() {
+        without_addresses(&mut answer);
+    }
     let mut normal = object(spec.response.fields, &answer, names);
     in_the_same_words(&mut normal);
-    if api == ApiKey::DESCRIBE_CONFIGS && !names.side.is_gateway() {
-        without_addresses(&mut normal);
-    }
     normal
 }
 
