@@ -196,6 +196,10 @@ fn limits(fixed: &Settings, memory: u64) -> Limits {
 fn users(fixed: &Settings, findings: &mut Findings) -> Vec<AdminUser> {
     let setting = &gateway::ADMIN_API_USERS;
     let Some(text) = fixed.text(setting) else {
+        findings.warn(format!(
+            "{} is not set: the admin port has one user with a well-known password",
+            setting.name
+        ));
         return vec![AdminUser {
             username: "admin".into(),
             password: Secret::new("conduktor"),

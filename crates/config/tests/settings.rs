@@ -179,11 +179,17 @@ fn defaults() {
     assert_eq!(config.upstream.main.metadata_max_age.as_secs(), 300);
     assert_eq!(config.upstream.main.send_buffer, None);
     assert!(!config.security.acl_enabled);
-    assert!(
-        loaded(&[])
-            .notices
-            .iter()
-            .all(|notice| notice.level != sluicegate_config::NoticeLevel::Warn)
+    let warned: Vec<String> = loaded(&[])
+        .notices
+        .into_iter()
+        .filter(|notice| notice.level == sluicegate_config::NoticeLevel::Warn)
+        .map(|notice| notice.text)
+        .collect();
+    assert_eq!(
+        warned,
+        [
+            "GATEWAY_ADMIN_API_USERS is not set: the admin port has one user with a well-known password"
+        ]
     );
 }
 

@@ -66,7 +66,7 @@ impl Security {
     ) {
         tracing::info!(
             target: AUDIT,
-            event = "AUTHENTICATION",
+            r#type = "AUTHENTICATION",
             outcome = "SUCCESS",
             %peer,
             listener = listener.name,
@@ -74,6 +74,7 @@ impl Security {
             vcluster = %identity.vcluster,
             user = %identity.name,
             authenticated_name = %identity.authenticated_name,
+            "authenticated"
         );
     }
 
@@ -94,17 +95,18 @@ impl Security {
             return;
         };
         if suppressed > 0 {
-            tracing::warn!(target: AUDIT, event = "AUTHENTICATION", suppressed, "more failed authentications than are recorded one by one");
+            tracing::warn!(target: AUDIT, r#type = "AUTHENTICATION", suppressed, "more failed authentications than are recorded one by one");
         }
         tracing::info!(
             target: AUDIT,
-            event = "AUTHENTICATION",
+            r#type = "AUTHENTICATION",
             outcome = reason,
             cause = %failure.reason,
             %peer,
             listener = listener.name,
             mechanism,
             user = failure.username,
+            "authentication failed"
         );
         tracing::debug!(target: NETWORK, %peer, mechanism, reason, "authentication failed");
     }
@@ -118,15 +120,15 @@ impl Security {
         } else if is_super {
             AclView::super_user(acls, &identity.vcluster)
         } else {
-            let watch = Watch {
-                metrics: self.metrics.clone(),
-                vcluster: identity.vcluster.clone(),
-                principal: identity.name.clone(),
-                host: host.to_owned(),
-            };
             AclView::checked(acls, &identity.vcluster, &identity.name, host)
-                .observed_by(Arc::new(watch))
         };
+        let watch = Watch {
+            metrics: self.metrics.clone(),
+            vcluster: identity.vcluster.clone(),
+            principal: identity.name.clone(),
+            host: host.to_owned(),
+        };
+        let view = view.observed_by(Arc::new(watch));
         match is_super {
             true => view,
             false => view.guarding(self.own_topics.clone()),

@@ -9,7 +9,7 @@ use telemetry::targets::NETWORK;
 
 use auth::UpstreamAuth;
 use auth::tls::server::{ReloadingConfig, ServerMaterial};
-use config::{Cluster, Config, Listener, PortPlan, SecurityProtocol, TokenEndpoint};
+use config::{Cluster, Config, Listener, PortPlan, SecurityMode, SecurityProtocol, TokenEndpoint};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
@@ -161,6 +161,7 @@ impl Connected {
             cluster,
             dialer,
             config.network.rack.clone(),
+            config.security.mode == SecurityMode::GatewayManaged,
         ));
         let (lowest, highest) =
             view.start(config.startup_kafka_timeout)

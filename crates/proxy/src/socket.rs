@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -91,6 +92,17 @@ impl Socket {
             bytes = &bytes[n..];
         }
         self.flush().await
+    }
+
+    /// Says goodbye, so that the other side can tell the end from a cut connection; free for plain sockets. Does not wait
+    /// for somebody who does not read.
+    pub(crate) async fn close(&self) {
+        const PATIENCE: Duration = Duration::from_millis(100);
+        let closing = poll_fn(|cx| match &mut *self.0.borrow_mut() {
+            Inner::Plain(_) => Poll::Ready(Ok(())),
+            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        });
+        let _ = tokio::time::timeout(PATIENCE, closing).await;
     }
 
     /// Pushes out what TLS still holds; free for plain sockets.

@@ -14,7 +14,7 @@ use auth::{Problem, UpstreamAuth};
 use config::{Config, Report};
 use proxy::{AclWriter, Security};
 use telemetry::metrics::Metrics;
-use telemetry::targets::SOCKET;
+use telemetry::targets::CONFIG;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What the key material towards Kafka is called in metrics and logs.
@@ -150,7 +150,7 @@ impl Identities {
                 };
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
-                    _ = asked => tracing::info!(target: SOCKET, "SIGHUP: looking at the certificates"),
+                    _ = asked => tracing::info!(target: CONFIG, "SIGHUP: looking at the certificates"),
                 }
                 for material in &materials {
                     let reading = material.clone();
@@ -174,17 +174,17 @@ async fn reload(
     match tokio::task::spawn_blocking(read).await {
         Ok(Reload::Unchanged) => {}
         Ok(Reload::Replaced) => {
-            tracing::warn!(target: SOCKET, store, "certificates replaced: new connections use them");
+            tracing::info!(target: CONFIG, store, "certificates replaced: new connections use them");
             return true;
         }
         Ok(Reload::Failed(problems)) => {
             metrics.certificate_reload_failed(store);
             for problem in problems {
-                tracing::error!(target: SOCKET, store, "{}: {}; the certificates of before stay in use", problem.property, problem.reason);
+                tracing::error!(target: CONFIG, store, "{}: {}; the certificates of before stay in use", problem.property, problem.reason);
             }
         }
         Err(error) => {
-            tracing::error!(target: SOCKET, store, %error, "cannot look at the certificates")
+            tracing::error!(target: CONFIG, store, %error, "cannot look at the certificates")
         }
     }
     false
@@ -196,13 +196,13 @@ fn tell(material: &ServerMaterial, metrics: &Metrics) {
     let not_after = material.not_after();
     metrics.certificate_expiry(store, not_after);
     for warning in material.warnings() {
-        tracing::warn!(target: telemetry::targets::CONFIG, "{}: {}", warning.property, warning.reason);
+        tracing::warn!(target: CONFIG, "{}: {}", warning.property, warning.reason);
     }
     if not_after < SystemTime::now() + EXPIRY_WARNING {
         let left = not_after
             .duration_since(SystemTime::now())
             .unwrap_or_default();
-        tracing::warn!(target: telemetry::targets::CONFIG, store, days_left = left.as_secs() / 86_400, "a certificate is about to expire");
+        tracing::warn!(target: CONFIG, store, days_left = left.as_secs() / 86_400, "a certificate is about to expire");
     }
 }
 

@@ -191,6 +191,8 @@ async fn start(
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    /// Held so that SIGHUP ends nothing, not even before there is something to reload.
+    _hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -198,6 +200,7 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _hangup: signal(SignalKind::hangup())?,
         })
     }
 

@@ -321,7 +321,10 @@ async fn publish(
     }
     let recovered = probe_brokers(view, &brokers, probe_all).await;
     let known: Vec<_> = brokers.values().map(|b| b.versions.load_full()).collect();
-    let offered = Offered::intersection(known.iter().filter_map(|v| v.as_ref().as_ref()));
+    let offered = Offered::intersection(
+        known.iter().filter_map(|v| v.as_ref().as_ref()),
+        view.own_acls,
+    );
     let changed = recovered
         || before.brokers.len() != brokers.len()
         || before

@@ -34,6 +34,13 @@ const BORROWS_IDENTITY: &[ApiKey] = &[
     ApiKey::DESCRIBE_DELEGATION_TOKEN,
 ];
 
+/// Requests about access control lists.
+const ACLS: &[ApiKey] = &[
+    ApiKey::DESCRIBE_ACLS,
+    ApiKey::CREATE_ACLS,
+    ApiKey::DELETE_ACLS,
+];
+
 /// Client telemetry would report to the backing cluster's operators under the gateway's name.
 const TELEMETRY: &[ApiKey] = &[ApiKey::GET_TELEMETRY_SUBSCRIPTIONS, ApiKey::PUSH_TELEMETRY];
 
@@ -78,13 +85,16 @@ pub(crate) struct Offered {
 
 impl Offered {
     /// The intersection over all live brokers; features are those of the broker with the newest finalised epoch.
+    ///
+    /// `own_acls`: requests about access control lists are answered by the gateway, whatever the brokers can do.
     pub(crate) fn intersection<'a>(
         brokers: impl Iterator<Item = &'a BrokerVersions> + Clone,
+        own_acls: bool,
     ) -> Self {
         let mut ranges = vec![None; KEYS];
         for api in ApiKey::all() {
             if let Some(slot) = usize::try_from(api.0).ok().and_then(|i| ranges.get_mut(i)) {
-                *slot = offered_range(api, brokers.clone());
+                *slot = offered_range(api, brokers.clone(), own_acls);
             }
         }
         let features = brokers
@@ -122,6 +132,7 @@ impl Offered {
 fn offered_range<'a>(
     api: ApiKey,
     brokers: impl Iterator<Item = &'a BrokerVersions>,
+    own_acls: bool,
 ) -> Option<(i16, i16)> {
     let spec = api.spec()?;
     if !spec.listeners.broker
@@ -139,6 +150,7 @@ fn offered_range<'a>(
     if api == ApiKey::SASL_HANDSHAKE
         || api == ApiKey::SASL_AUTHENTICATE
         || api == ApiKey::API_VERSIONS
+        || (own_acls && ACLS.contains(&api))
     {
         return (min <= max).then_some((min, max)); // answered here, whatever the brokers speak
     }
@@ -216,7 +228,7 @@ mod tests {
     fn the_lowest_common_range_is_offered() {
         let old = broker(&[(ApiKey::FETCH, 0, 13), (ApiKey::METADATA, 0, 9)]);
         let new = broker(&[(ApiKey::FETCH, 4, 99), (ApiKey::METADATA, 0, 13)]);
-        let offered = Offered::intersection([&old, &new].into_iter());
+        let offered = Offered::intersection([&old, &new].into_iter(), false);
         assert_eq!(offered.range(ApiKey::FETCH), Some((4, 13)));
         assert_eq!(offered.range(ApiKey::METADATA), Some((0, 9)));
         assert_eq!(offered.range(ApiKey::PRODUCE), None);
@@ -227,7 +239,7 @@ mod tests {
     #[test]
     fn internal_apis_are_never_offered() {
         let everything: Vec<_> = (0..KEYS as i16).map(|k| (ApiKey(k), 0, 100)).collect();
-        let offered = Offered::intersection([&broker(&everything)].into_iter());
+        let offered = Offered::intersection([&broker(&everything)].into_iter(), false);
         for api in INTERNAL.iter().chain(BORROWS_IDENTITY).chain(TELEMETRY) {
             assert_eq!(offered.range(*api), None, "{}", api.name());
         }
@@ -237,7 +249,9 @@ mod tests {
 
     #[test]
     fn every_version_has_an_answer() {
-        let offered = Offered::intersection([&broker(&[(ApiKey::PRODUCE, 0, 12)])].into_iter());
+        let old = broker(&[(ApiKey::PRODUCE, 0, 12)]);
+        let offered = Offered::intersection([&old].into_iter(), true);
+        assert!(offered.range(ApiKey::CREATE_ACLS).is_some());
         assert_eq!(offered.range(ApiKey::PRODUCE), Some((3, 12)));
         for version in 0..=ANSWERS {
             let body = offered.answer(version);

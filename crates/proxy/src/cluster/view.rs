@@ -128,6 +128,8 @@ pub(crate) struct ClusterView {
     pub(crate) bootstrap: Vec<HostPort>,
     pub(crate) settings: Settings,
     rack: Option<String>,
+    /// Access control lists are the gateway's own.
+    pub(crate) own_acls: bool,
     /// Wakes the refresher.
     pub(crate) wanted: Notify,
     /// Counts finished rounds of the refresher.
@@ -154,12 +156,17 @@ pub(crate) struct Opened {
 }
 
 impl ClusterView {
-    pub(crate) fn new(cluster: &Cluster, dialer: Dialer, rack: Option<String>) -> Self {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        dialer: Dialer,
+        rack: Option<String>,
+        own_acls: bool,
+    ) -> Self {
         ClusterView {
             snapshot: ArcSwap::from_pointee(Snapshot {
                 brokers: BTreeMap::new(),
                 absent: BTreeSet::new(),
-                offered: Arc::new(Offered::intersection(std::iter::empty())),
+                offered: Arc::new(Offered::intersection(std::iter::empty(), own_acls)),
             }),
             dialer,
             bootstrap: cluster.bootstrap_servers.clone(),
@@ -170,6 +177,7 @@ impl ClusterView {
                 retry_backoff: cluster.retry_backoff,
             },
             rack,
+            own_acls,
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
             changes: watch::Sender::new(0),

@@ -300,6 +300,7 @@ async fn meet(
     tracing::debug!(target: NETWORK, %peer, ?target, listener = listener.name, principal = %connection.access.identity().name, "connected");
     let outcome = connection.run().await;
     drop(place);
+    connection.client.close().await;
     outcome
 }
 

@@ -48,6 +48,9 @@ impl Connection {
                     return self.reject(asked, reason, Some(name)).await;
                 }
                 self.session_ends.set(session.ends);
+                let mechanism = self.mechanism.unwrap_or_default();
+                let (access, identity) = (&self.worker.shared.access, &session.identity);
+                access.succeeded(identity, mechanism, &self.listener, self.peer);
                 self.say(asked, answer);
             }
             Turn::Failed {

@@ -150,23 +150,23 @@ pub(super) async fn introduce(
         _ => Target::Bootstrap,
     };
     let access = &worker.shared.access;
-    let session = if listener.protocol.is_sasl() {
-        match access.mode {
-            SecurityMode::GatewayManaged => gateway_managed(worker, listener, &client).await?,
+    let session = match subject.flatten() {
+        _ if listener.protocol.is_sasl() => match access.mode {
+            SecurityMode::GatewayManaged => gateway_managed(worker, listener, &client).await,
             SecurityMode::KafkaManaged => {
-                relay::authenticate(worker, listener, target, &client).await?
+                relay::authenticate(worker, listener, target, &client).await
             }
-        }
-    } else {
-        let identity = match subject.flatten() {
-            Some(subject) => access.authenticator.certificate(&subject),
-            None => access.authenticator.anonymous(),
-        };
+        },
         // There is no answer at this point that could carry a reason.
-        Session::of(identity.map_err(|failure| Failure::Authentication {
-            mechanism: TLS,
-            failure,
-        })?)
+        Some(subject) => of_identity(access.authenticator.certificate(&subject)),
+        None => of_identity(access.authenticator.anonymous()),
+    };
+    let session = match session {
+        Ok(session) => session,
+        Err(failure) => {
+            client.close().await;
+            return Err(failure);
+        }
     };
     Ok(Introduced {
         client,
@@ -174,6 +174,15 @@ pub(super) async fn introduce(
         node,
         session,
     })
+}
+
+fn of_identity(identity: Result<Identity, AuthFailure>) -> Result<Session, Failure> {
+    identity
+        .map(Session::of)
+        .map_err(|failure| Failure::Authentication {
+            mechanism: TLS,
+            failure,
+        })
 }
 
 /// A failed handshake is an authentication failure only if it was about the client's certificate.
