@@ -271,9 +271,7 @@ fn log_in(client: &mut RawClient, user: &str, password: &str) -> Result<()> {
 fn load(root: &mut Clients<'_>) -> Result<()> {
     let all = bindings();
     root.must(1, ApiKey::CREATE_ACLS, 3, &json!({ "Creations": all }))?;
-    let any = json!({
-        "ResourceTypeFilter": 1, "PatternTypeFilter": 1, "Operation": 1, "PermissionType": 1,
-    });
+    let any = any_binding();
     // Brokers learn of them from the metadata log.
     for node in 1..=3 {
         wait::until_true("all bindings to be known", LIMIT, || {
@@ -282,6 +280,19 @@ fn load(root: &mut Clients<'_>) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The filter of DescribeAcls and DeleteAcls that selects all bindings.
+pub(crate) fn any_binding() -> Value {
+    json!({
+        "ResourceTypeFilter": 1,
+        "ResourceNameFilter": null,
+        "PatternTypeFilter": 1,
+        "PrincipalFilter": null,
+        "HostFilter": null,
+        "Operation": 1,
+        "PermissionType": 1,
+    })
 }
 
 /// Bindings in an answer to DescribeAcls.

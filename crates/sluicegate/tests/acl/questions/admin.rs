@@ -1,6 +1,7 @@
 //! The cluster, configurations, quotas, credentials, the lists themselves.
 
 use serde_json::{Value, json};
+use wire::api::ApiKey;
 
 use super::{Asking, Question, all_names, question};
 use crate::principals::{HIDDEN, LITERAL, binding, code};
@@ -83,7 +84,7 @@ pub(crate) fn describe_configs(_asking: &Asking<'_>) -> Vec<Question> {
     ]
 }
 
-pub(crate) fn alter_configs(_asking: &Asking<'_>) -> Vec<Question> {
+pub(crate) fn alter_configs(asking: &Asking<'_>) -> Vec<Question> {
     let resource = |kind: i8, name: &str, key: &str, value: &str| {
         json!({
             "ResourceType": kind,
@@ -97,13 +98,17 @@ pub(crate) fn alter_configs(_asking: &Asking<'_>) -> Vec<Question> {
     let broker = resource(BROKER, "1", "num.io.threads", "4");
     let unknown = resource(UNKNOWN, "1", "key", "value");
     let topic = resource(TOPIC, HIDDEN, "retention.ms", "3600000");
-    vec![
+    let mut questions = vec![
         question(1, "all", body(all.collect())),
         question(1, "broker", body(vec![broker.clone()])),
         question(1, "broker and topic", body(vec![broker, topic.clone()])),
         question(1, "unknown", body(vec![unknown])),
-        question(2, "twice", body(vec![topic.clone(), topic])),
-    ]
+    ];
+    if asking.api == ApiKey::INCREMENTAL_ALTER_CONFIGS {
+        // To AlterConfigs brokers do not answer then.
+        questions.push(question(2, "twice", body(vec![topic.clone(), topic])));
+    }
+    questions
 }
 
 pub(crate) fn list_resources(_asking: &Asking<'_>) -> Vec<Question> {
@@ -141,6 +146,7 @@ pub(crate) fn describe_acls(_asking: &Asking<'_>) -> Vec<Question> {
         "ResourceNameFilter": LITERAL,
         "PatternTypeFilter": 2,
         "PrincipalFilter": "User:part",
+        "HostFilter": null,
         "Operation": 1,
         "PermissionType": 1,
     });

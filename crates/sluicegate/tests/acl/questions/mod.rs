@@ -25,6 +25,7 @@ pub(crate) enum Coverage {
 
 /// Who asks in which version.
 pub(crate) struct Asking<'a> {
+    pub(crate) api: ApiKey,
     pub(crate) version: i16,
     pub(crate) principal: &'a str,
     pub(crate) state: &'a State,
