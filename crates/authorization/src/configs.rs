@@ -7,7 +7,7 @@ use wire::error_code::{
     TOPIC_AUTHORIZATION_FAILED,
 };
 
-use crate::request::{Request, take_denied, with_text};
+use crate::request::{Request, refuse_twins, take_denied, with_text};
 use crate::ruling::{Error, Ruling};
 
 /// Types of resources that have a configuration.
@@ -25,7 +25,7 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
     };
     let mut root = request.decode()?;
     let element = request.element(answered);
-    let denied = take_denied(&mut root, "Resources", |resource| {
+    let mut denied = take_denied(&mut root, "Resources", |resource| {
         let Some(resource) = resource.as_record() else {
             return Ok(None);
         };
@@ -49,5 +49,11 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
         let allowed = request.access.allowed(operation, resource_type, name);
         Ok((!allowed).then(|| with_text(request.echo(element, resource, code), code)))
     })?;
+    if request.api == ApiKey::INCREMENTAL_ALTER_CONFIGS {
+        refuse_twins(&mut denied, |resource| {
+            let name = resource.get("ResourceName").as_bytes().to_vec();
+            Some((resource.int("ResourceType"), name))
+        });
+    }
     Ok(request.partly(&root, "Resources", answered, denied))
 }

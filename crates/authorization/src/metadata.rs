@@ -3,7 +3,10 @@
 use auth::acl::{AclView, Operation, ResourceType};
 use std::collections::HashSet;
 
-use wire::error_code::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION};
+use wire::error_code::{
+    INVALID_TOPIC_EXCEPTION, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID,
+    UNKNOWN_TOPIC_OR_PARTITION,
+};
 use wire::schema::FieldSpec;
 
 use crate::cluster::cluster_operations;
@@ -135,8 +138,10 @@ fn finish(view: &AclView, topic: &mut Record<'_>, uncreatable: &HashSet<String>,
     let Ok(Some(name)) = topic.get("Name").as_text() else {
         return;
     };
-    if code == UNKNOWN_TOPIC_OR_PARTITION && uncreatable.contains(name) {
+    let is_missing = matches!(code, UNKNOWN_TOPIC_OR_PARTITION | INVALID_TOPIC_EXCEPTION);
+    if is_missing && uncreatable.contains(name) {
         topic.set("ErrorCode", Node::Int(TOPIC_AUTHORIZATION_FAILED.into()));
+        topic.set("TopicAuthorizedOperations", Node::Absent);
     } else if operations && code != UNKNOWN_TOPIC_ID {
         let bits = view.operations(ResourceType::Topic, name);
         topic.set("TopicAuthorizedOperations", Node::Int(bits.into()));

@@ -1,6 +1,7 @@
 //! OffsetCommit, OffsetFetch, OffsetDelete.
 
 use auth::acl::{AclView, Operation, ResourceType};
+use wire::api::ApiKey;
 use wire::error_code::GROUP_AUTHORIZATION_FAILED;
 use wire::schema::Entity;
 
@@ -40,7 +41,11 @@ fn group_and_topics(request: &Request<'_>, group: Operation) -> Result<Ruling, E
         request.take_denied_topics(&mut root, "Topics", Operation::Read, |topic, code| {
             request.topic_denial(element, topic, code, nothing)
         })?;
-    Ok(request.partly(&root, "Topics", "Topics", denied))
+    Ok(match request.api {
+        // The coordinator tells of a group that is in use or not there before it looks at topics.
+        ApiKey::OFFSET_DELETE => request.forwarded(&root, "Topics", denied),
+        _ => request.partly(&root, "Topics", "Topics", denied),
+    })
 }
 
 /// DESCRIBE on the group, DESCRIBE on each topic; where all topics are asked for, the denied ones are left out.

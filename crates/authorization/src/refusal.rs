@@ -121,6 +121,20 @@ pub(crate) fn refuse_decoded(
                 }
             });
         }
+        ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS => {
+            each(request, root, &mut answer, "Users", "Results", code);
+        }
+        ApiKey::LIST_PARTITION_REASSIGNMENTS => {
+            mirror(
+                request,
+                root,
+                &mut answer,
+                "Topics",
+                "Topics",
+                code,
+                nothing,
+            );
+        }
         ApiKey::ALTER_USER_SCRAM_CREDENTIALS => users(request, root, &mut answer, code),
         ApiKey::DESCRIBE_CLIENT_QUOTAS => answer.set("Entries", Node::Null),
         ApiKey::INIT_PRODUCER_ID => answer.set("ProducerEpoch", Node::Int(-1)),

@@ -1,10 +1,13 @@
 //! One request under judgement, and what the rules have in common.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use bytes::Bytes;
 
 use auth::acl::{AclView, Operation, ResourceType};
 use wire::api::{ApiKey, Direction};
-use wire::error_code::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
+use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
 use wire::schema::{Entity, FieldSpec, FieldType};
 
 use crate::message::{self, Node, Record};
@@ -122,6 +125,19 @@ impl<'a> Request<'a> {
             answer.set(answered, Node::List(denied));
             return self.answered(&answer);
         }
+        self.forwarded(root, answered, denied)
+    }
+
+    /// As [`Request::partly`] where the broker has to be asked even if nothing is left: it may have something to say of the whole.
+    pub(crate) fn forwarded(
+        &self,
+        root: &Record<'_>,
+        answered: &'static str,
+        denied: Vec<Node<'static>>,
+    ) -> Ruling {
+        if denied.is_empty() {
+            return Ruling::Forward;
+        }
         Ruling::Rewrite {
             body: Some(self.encode(root)),
             answer: AnswerWork::append(self.api, answered, denied),
@@ -198,6 +214,24 @@ pub(crate) fn take_denied<'a>(
         *list = kept;
         Ok(denied)
     })
+}
+
+/// Makes what is denied more than once an invalid request, as which it would fail for anybody. `key` is what must not repeat.
+pub(crate) fn refuse_twins<K: Eq + Hash>(
+    denied: &mut [Node<'static>],
+    key: impl Fn(&Record<'_>) -> Option<K>,
+) {
+    let mut counts: HashMap<K, usize> = HashMap::new();
+    for key in denied.iter().filter_map(Node::as_record).filter_map(&key) {
+        *counts.entry(key).or_default() += 1;
+    }
+    for told in denied.iter_mut().filter_map(Node::as_record_mut) {
+        let count = key(told).and_then(|key| counts.get(&key));
+        if count.is_some_and(|count| *count > 1) {
+            told.set("ErrorCode", Node::Int(INVALID_REQUEST.into()));
+            told.set("ErrorMessage", Node::text(text(INVALID_REQUEST)));
+        }
+    }
 }
 
 /// A struct of an answer with its own error code set, if it has one.

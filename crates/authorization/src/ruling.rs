@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
+use wire::schema::Entity;
 use wire::walk::WalkError;
 
 use crate::acls::AclRequest;
@@ -100,14 +101,16 @@ impl AnswerWork {
         }
     }
 
-    /// Adds denied elements to an array at top level.
+    /// Adds denied elements to an array at top level, unless the request failed as a whole.
     pub(crate) fn append(
         api: ApiKey,
         array: &'static str,
         denied: Vec<Node<'static>>,
     ) -> AnswerWork {
         AnswerWork::new(api, move |answer, _| {
-            answer.edit_list(array, |list| list.extend(denied.iter().cloned()));
+            if answer.meaning(Entity::ErrorCode).as_int() == 0 {
+                answer.edit_list(array, |list| list.extend(denied.iter().cloned()));
+            }
         })
     }
 

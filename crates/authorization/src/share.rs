@@ -34,13 +34,7 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
             fail_acknowledgements(&mut told, topic, code);
             told
         })?;
-    if denied.is_empty() {
-        return Ok(Ruling::Forward);
-    }
-    Ok(Ruling::Rewrite {
-        body: Some(request.encode(&root)),
-        answer: AnswerWork::append(request.api, "Responses", denied),
-    })
+    Ok(request.forwarded(&root, "Responses", denied))
 }
 
 fn finish(partition: &mut Record<'static>) {
@@ -94,7 +88,7 @@ pub(crate) fn describe_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
         }
         let told =
             request.take_denied_topics(group, "Topics", Operation::Describe, |topic, code| {
-                request.topic_denial(topics, topic, code, explain)
+                request.topic_denial(topics, topic, code, no_start)
             })?;
         if !told.is_empty() {
             denied.push((group.get("GroupId").as_bytes().to_vec(), told));
@@ -131,6 +125,11 @@ pub(crate) fn describe_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
     Ok(Ruling::Rewrite { body, answer })
 }
 
+fn no_start(partition: &mut Record<'static>) {
+    explain(partition);
+    partition.set("StartOffset", Node::Int(-1));
+}
+
 /// AlterShareGroupOffsets: READ on the group. DeleteShareGroupOffsets: DELETE on the group. Both: READ on each topic.
 pub(crate) fn change_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
     let mut root = request.decode()?;
@@ -147,5 +146,5 @@ pub(crate) fn change_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
         request.take_denied_topics(&mut root, "Topics", Operation::Read, |topic, code| {
             with_text(request.topic_denial(element, topic, code, explain), code)
         })?;
-    Ok(request.partly(&root, "Topics", "Responses", denied))
+    Ok(request.forwarded(&root, "Responses", denied))
 }

@@ -6,7 +6,7 @@ use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
 use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
 
 use crate::message::{Node, Record};
-use crate::request::{Request, error_record, take_denied, with_text};
+use crate::request::{Request, error_record, refuse_twins, take_denied, with_text};
 use crate::ruling::{AnswerWork, Error, Ruling};
 
 /// CREATE on the cluster or on each topic. What the answer says of a topic's configuration needs DESCRIBE_CONFIGS on it.
@@ -69,7 +69,7 @@ pub(crate) fn delete(request: &Request<'_>) -> Result<Ruling, Error> {
     } else {
         "Topics"
     };
-    let denied = take_denied(&mut root, array, |topic| {
+    let mut denied = take_denied(&mut root, array, |topic| {
         let (name, id) = match topic {
             Node::Record(topic) => (
                 topic.get("Name").to_owned(),
@@ -108,6 +108,16 @@ pub(crate) fn delete(request: &Request<'_>) -> Result<Ruling, Error> {
         told.set("TopicId", id);
         Ok(Some(told))
     })?;
+    let name = |topic: &Record<'_>| match topic.get("Name") {
+        Node::Text(name) => Some(name.to_vec()),
+        _ => None,
+    };
+    refuse_twins(&mut denied, name);
+    let mut told = HashSet::new();
+    denied.retain(|topic| {
+        let name = topic.as_record().and_then(name);
+        name.is_none_or(|name| told.insert(name))
+    });
     Ok(request.partly(&root, array, "Responses", denied))
 }
 

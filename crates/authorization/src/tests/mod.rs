@@ -246,9 +246,12 @@ fn what_is_denied_altogether_is_answered_here() {
         let Some(code) = parts(api, version) else {
             return;
         };
-        // These tell of the cluster besides the topics, or keep a session.
+        // These tell of the cluster besides the topics, keep a session, or are told of the group first.
         let asks_anyway = [
             ApiKey::METADATA,
+            ApiKey::OFFSET_DELETE,
+            ApiKey::ALTER_SHARE_GROUP_OFFSETS,
+            ApiKey::DELETE_SHARE_GROUP_OFFSETS,
             ApiKey::SHARE_FETCH,
             ApiKey::SHARE_ACKNOWLEDGE,
         ]
