@@ -106,7 +106,10 @@ fn compare_api(
                         if let Err(difference) =
                             compare_one(&mut asker, api, version, principal, &question)
                         {
-                            eprintln!("DIFF {api} v{version} {principal}, {}:\n{difference}", question.what);
+                            eprintln!(
+                                "DIFF {api} v{version} {principal}, {}:\n{difference}",
+                                question.what
+                            );
                             failures.lock().expect("nobody panicked").push(format!(
                                 "{api} v{version} {principal}, {}:\n{difference}",
                                 question.what
@@ -131,17 +134,31 @@ fn compare_one(
     for clients in asker {
         let begin = std::time::Instant::now();
         let answer = clients.ask(question.node, api, version, &question.body);
-        if begin.elapsed().as_millis() > 1500 { eprintln!("SLOW {api} v{version} {principal} {} {:?} {:?} {:?}", question.what, clients.way.side, begin.elapsed(), answer); }
+        if begin.elapsed().as_millis() > 1500 {
+            eprintln!(
+                "SLOW {api} v{version} {principal} {} {:?} {:?} {:?}",
+                question.what,
+                clients.way.side,
+                begin.elapsed(),
+                answer
+            );
+        }
         let answer = answer.map_err(|error| format!("    {:?}: {error}", clients.way.side))?;
         if principal == NONE {
             tells_no_name(&question.body, &answer)?;
         }
-        said.push(lines(clients, api, version, &answer));
+        said.push(lines(clients, api, version, principal, &answer));
     }
     compare(&said[0], &said[1])
 }
 
-fn lines(clients: &Clients<'_>, api: ApiKey, version: i16, answer: &Value) -> Vec<String> {
+fn lines(
+    clients: &Clients<'_>,
+    api: ApiKey,
+    version: i16,
+    principal: &str,
+    answer: &Value,
+) -> Vec<String> {
     if answer.is_null() {
         return vec!["closed".to_owned()];
     }
@@ -152,7 +169,7 @@ fn lines(clients: &Clients<'_>, api: ApiKey, version: i16, answer: &Value) -> Ve
         aliases: &[],
     };
     let mut answer = normalise(api, version, answer, &names);
-    differences::even_out(api, &mut answer, clients.way.side.is_gateway());
+    differences::even_out(api, principal, &mut answer);
     flatten(&answer)
 }
 

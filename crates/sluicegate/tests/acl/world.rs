@@ -179,15 +179,17 @@ impl Clients<'_> {
     ) -> Result<Value> {
         const LOADING: i64 = 14;
         const CONCURRENT_TRANSACTIONS: i64 = 51;
+        /// While a partition asks the coordinator whether it belongs to a transaction.
+        const VERIFYING: [i64; 2] = [15, 19];
         let bytes = message::encode(api, version, Direction::Request, body);
         wait::until("a coordinator to be ready", LIMIT, || {
             let answer = match self.exchange(node, api, version, &bytes) {
                 Ok(answer) => answer,
                 Err(error) => return Ok(Some(Err(error))),
             };
-            let busy = error_codes(api, &answer)
-                .into_iter()
-                .any(|code| code == LOADING || code == CONCURRENT_TRANSACTIONS);
+            let busy = error_codes(api, &answer).into_iter().any(|code| {
+                code == LOADING || code == CONCURRENT_TRANSACTIONS || VERIFYING.contains(&code)
+            });
             Ok((!busy).then_some(Ok(answer)))
         })?
     }

@@ -46,8 +46,11 @@ pub(crate) fn question(node: i32, what: impl Into<String>, body: Value) -> Quest
     }
 }
 
-/// An id that no topic has.
-const NO_TOPIC_ID: &str = "42424242424242424242424242424242";
+/// Ids that no topic has.
+const NO_TOPIC_IDS: [&str; 2] = [
+    "42424242424242424242424242424242",
+    "43434343434343434343434343434343",
+];
 
 impl Asking<'_> {
     /// Topics, each with these fields besides its name and id.
@@ -70,11 +73,12 @@ impl Asking<'_> {
     }
 
     fn id(&self, name: &str) -> Value {
-        self.state
-            .ids
-            .get(name)
-            .map_or(NO_TOPIC_ID, String::as_str)
-            .into()
+        let [gone, prefixed_gone] = NO_TOPIC_IDS;
+        match self.state.ids.get(name) {
+            Some(id) => id.as_str().into(),
+            None if name == PREFIXED_GONE => prefixed_gone.into(),
+            None => gone.into(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Asking, NO_TOPIC_ID, Question, all_names, question};
+use super::{Asking, Question, all_names, question};
 use crate::fixtures::LEADER;
 use crate::message::hex;
 use crate::principals::{
@@ -197,7 +197,7 @@ pub(crate) fn delete(asking: &Asking<'_>) -> Vec<Question> {
         questions.push(question(2, "kept", body(&[KEPT, GONE])));
     }
     if asking.version >= 6 {
-        let mut ids = vec![json!({ "Name": null, "TopicId": NO_TOPIC_ID })];
+        let mut ids = vec![json!({ "Name": null, "TopicId": asking.id(GONE) })];
         if !may_delete_all(asking.principal) {
             ids.push(json!({ "Name": null, "TopicId": asking.id(KEPT) }));
         }
