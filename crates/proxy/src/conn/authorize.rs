@@ -37,6 +37,7 @@ pub(super) enum Judged {
         /// Version of the frame and of its answer.
         version: i16,
         work: Option<AnswerWork>,
+        /// Memory that the frame takes, until it has been sent.
         permit: Option<OwnedSemaphorePermit>,
     },
     /// This is answered, and no broker is asked.
@@ -68,7 +69,7 @@ impl Connection {
                 return Ok(Judged::More);
             };
             let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
-            let judged = self.rule(&view, head, frame, body, None).await?;
+            let judged = self.rule(&view, head, frame, body).await?;
             if !matches!(judged, Judged::AsIs) {
                 window.consume(head.frame_len);
             }
@@ -80,15 +81,27 @@ impl Connection {
         }
         let (frame, permit) = self.hold(window, head).await?;
         let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
-        match self.rule(&view, head, &frame, body, Some(permit)).await? {
-            Judged::AsIs => Ok(Judged::Instead {
+        let permit = Some(permit);
+        Ok(match self.rule(&view, head, &frame, body).await? {
+            Judged::AsIs => Judged::Instead {
                 frame,
                 version: head.version,
                 work: None,
-                permit: None,
-            }),
-            other => Ok(other),
-        }
+                permit,
+            },
+            Judged::Instead {
+                frame,
+                version,
+                work,
+                ..
+            } => Judged::Instead {
+                frame,
+                version,
+                work,
+                permit,
+            },
+            other => other,
+        })
     }
 
     /// Reads a frame that is larger than the window, with memory from the budget of the process.
@@ -132,7 +145,6 @@ impl Connection {
         head: &Head,
         frame: &[u8],
         body: &[u8],
-        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Judged, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
@@ -158,7 +170,7 @@ impl Connection {
                 },
                 version,
                 work: Some(answer),
-                permit,
+                permit: None,
             },
             Ruling::Convert {
                 version,
@@ -168,7 +180,7 @@ impl Connection {
                 frame: head.with_body(frame, version, &body)?,
                 version,
                 work: Some(answer),
-                permit,
+                permit: None,
             },
             Ruling::Answer(body) => Judged::Answer(head.answer(&body)),
             Ruling::Acls(request) => Judged::Answer(head.answer(&self.change_acls(request).await)),
