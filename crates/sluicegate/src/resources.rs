@@ -1,7 +1,7 @@
 //! The resources in Kafka: opened before clients are served, turned into what the data plane reads, changed by the admin
 //! port and by clients.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use admin::{Change, ChangeError, Resources};
 use arc_swap::ArcSwap;
@@ -35,31 +35,73 @@ pub(crate) async fn open(config: &Config, client: Client) -> Result<Store, state
     Store::open(Arc::new(client), options).await
 }
 
-/// Keeps what the data plane reads in step with the store. What is there now is in force when this returns; the future
-/// never ends.
-pub(crate) fn follow(
-    store: &Store,
+/// The store, and what the data plane reads of it. Whoever changes the store through this finds the change in force when it
+/// is done.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    store: Store,
     accounts: Arc<ArcSwap<Accounts>>,
     acls: Arc<ArcSwap<Acls>>,
-) -> impl Future<Output = ()> + use<> {
-    let mut changes = store.changes();
-    changes.mark_unchanged();
-    let store = store.clone();
-    let mut last = store.snapshot();
-    accounts.store(Arc::new(accounts_of(&last)));
-    acls.store(Arc::new(acls_of(&last)));
-    async move {
-        while changes.changed().await.is_ok() {
-            let now = store.snapshot();
-            // Connections look at what has changed only.
-            if now.accounts != last.accounts {
-                accounts.store(Arc::new(accounts_of(&now)));
-            }
-            if now.acls != last.acls {
-                acls.store(Arc::new(acls_of(&now)));
-            }
-            last = now;
+    /// What is in force.
+    last: Arc<Mutex<Arc<Snapshot>>>,
+}
+
+impl InForce {
+    /// What is in the store now is in force when this returns.
+    pub(crate) fn new(
+        store: Store,
+        accounts: Arc<ArcSwap<Accounts>>,
+        acls: Arc<ArcSwap<Acls>>,
+    ) -> InForce {
+        let last = store.snapshot();
+        accounts.store(Arc::new(accounts_of(&last)));
+        acls.store(Arc::new(acls_of(&last)));
+        InForce {
+            store,
+            accounts,
+            acls,
+            last: Arc::new(Mutex::new(last)),
         }
+    }
+
+    /// Puts into force what others have changed; never ends.
+    pub(crate) async fn follow(self) {
+        let mut changes = self.store.changes();
+        // One may have come before there was a receiver.
+        self.catch_up();
+        while changes.changed().await.is_ok() {
+            self.catch_up();
+        }
+    }
+
+    fn catch_up(&self) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.store.snapshot();
+        // Connections look at what has changed only.
+        if now.accounts != last.accounts {
+            self.accounts.store(Arc::new(accounts_of(&now)));
+        }
+        if now.acls != last.acls {
+            self.acls.store(Arc::new(acls_of(&now)));
+        }
+        *last = now;
+    }
+}
+
+impl Resources for InForce {
+    fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
+        self.store.accounts()
+    }
+
+    fn put_account(&self, account: ServiceAccount) -> Change<Upsert> {
+        let (state, change) = (self.clone(), Resources::put_account(&self.store, account));
+        Box::pin(async move { change.await.inspect(|_| state.catch_up()) })
+    }
+
+    fn delete_account(&self, vcluster: &str, name: &str) -> Change<bool> {
+        let change = Resources::delete_account(&self.store, vcluster, name);
+        let state = self.clone();
+        Box::pin(async move { change.await.inspect(|_| state.catch_up()) })
     }
 }
 
@@ -120,13 +162,11 @@ fn stored_of(vcluster: &str, binding: &Binding) -> Option<AclBinding> {
     })
 }
 
-/// The store as clients change it.
-pub(crate) struct ClientChanges(pub(crate) Store);
-
-impl AclWriter for ClientChanges {
+impl AclWriter for InForce {
     fn write(&self, vcluster: &str, change: AclChange) -> AclWrite {
-        let (store, vcluster) = (self.0.clone(), vcluster.to_owned());
+        let (state, vcluster) = (self.clone(), vcluster.to_owned());
         Box::pin(async move {
+            let store = &state.store;
             let (AclChange::Add(bindings) | AclChange::Remove(bindings)) = &change;
             let stored: Option<Vec<AclBinding>> = bindings
                 .iter()
@@ -140,7 +180,9 @@ impl AclWriter for ClientChanges {
                     removed.await.map(|_| ())
                 }
             };
-            written.map_err(|error| error.to_string())
+            written.map_err(|error| error.to_string())?;
+            state.catch_up();
+            Ok(())
         })
     }
 }

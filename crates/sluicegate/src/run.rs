@@ -166,9 +166,10 @@ async fn start(
             .await
             .map_err(NotStarted::State)?;
         let (accounts, acls) = (identities.accounts.clone(), identities.acls.clone());
-        tokio::task::spawn_local(resources::follow(&store, accounts, acls));
-        health.resources_ready(Arc::new(store.clone()));
-        Arc::new(resources::ClientChanges(store))
+        let state = resources::InForce::new(store, accounts, acls);
+        tokio::task::spawn_local(state.clone().follow());
+        health.resources_ready(Arc::new(state.clone()));
+        Arc::new(state)
     } else {
         health.resources_ready(Arc::new(resources::Empty));
         Arc::new(resources::NoChanges)
