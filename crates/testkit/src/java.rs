@@ -24,6 +24,8 @@ pub enum Tool {
     ConsumerGroups,
     /// `kafka-share-groups`; from 4.0.
     ShareGroups,
+    /// `kafka-acls`; 2.1 speaks to ZooKeeper unless told otherwise.
+    Acls,
     /// `kafka-delete-records`.
     DeleteRecords,
     /// `kafka-broker-api-versions`.
@@ -53,6 +55,8 @@ impl Tool {
             Tool::ConsumerGroups if old => "kafka.admin.ConsumerGroupCommand",
             Tool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
             Tool::ShareGroups => "org.apache.kafka.tools.consumer.group.ShareGroupCommand",
+            Tool::Acls if before_4 => "kafka.admin.AclCommand",
+            Tool::Acls => "org.apache.kafka.tools.AclCommand",
             Tool::DeleteRecords if old => "kafka.admin.DeleteRecordsCommand",
             Tool::DeleteRecords => "org.apache.kafka.tools.DeleteRecordsCommand",
             Tool::BrokerApiVersions if old => "kafka.admin.BrokerApiVersionsCommand",

@@ -64,7 +64,6 @@ fn compare_all(principals: &[String], versions: fn(i16, i16) -> Vec<i16>) -> Res
         let lowest = api.spec().map_or(0, |spec| spec.min_version);
         let lowest = lowest.max(direct.0).max(gateway.0);
         for version in versions(lowest, direct.1.min(gateway.1)) {
-            eprintln!("{api} v{version} {} {}", principals[0], failures.len());
             failures.extend(compare_api(world, api, version, ask, principals, &askers));
         }
     }
@@ -106,10 +105,6 @@ fn compare_api(
                         if let Err(difference) =
                             compare_one(&mut asker, api, version, principal, &question)
                         {
-                            eprintln!(
-                                "DIFF {api} v{version} {principal}, {}:\n{difference}",
-                                question.what
-                            );
                             failures.lock().expect("nobody panicked").push(format!(
                                 "{api} v{version} {principal}, {}:\n{difference}",
                                 question.what
@@ -132,17 +127,7 @@ fn compare_one(
 ) -> Result<(), String> {
     let mut said = Vec::new();
     for clients in asker {
-        let begin = std::time::Instant::now();
         let answer = clients.ask(question.node, api, version, &question.body);
-        if begin.elapsed().as_millis() > 1500 {
-            eprintln!(
-                "SLOW {api} v{version} {principal} {} {:?} {:?} {:?}",
-                question.what,
-                clients.way.side,
-                begin.elapsed(),
-                answer
-            );
-        }
         let answer = answer.map_err(|error| format!("    {:?}: {error}", clients.way.side))?;
         if principal == NONE {
             tells_no_name(&question.body, &answer)?;

@@ -12,10 +12,14 @@
 //! | [`questions`] | the requests of each API key |
 //! | [`equivalence`] | everybody asks everything |
 //! | [`differences`] | what may differ |
+//! | [`manage`] | the lists themselves, through the APIs and the tool |
+//! | [`effects`] | changes act at once, and last |
 
 mod differences;
+mod effects;
 mod equivalence;
 mod fixtures;
+mod manage;
 #[path = "../shared/message.rs"]
 mod message;
 #[path = "../shared/normal.rs"]

@@ -85,7 +85,7 @@ use code::{
 };
 
 /// Operations that are of use for a resource type.
-const OPERATIONS: [(i8, &[i8]); 4] = [
+pub(crate) const OPERATIONS: [(i8, &[i8]); 4] = [
     (
         TOPIC,
         &[

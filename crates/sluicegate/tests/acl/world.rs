@@ -1,14 +1,14 @@
 //! Brokers with lists of their own, a gateway with the same lists in front of them, and clients of both.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::http::Request as HttpRequest;
 use testkit::raw::{RawClient, Request};
 use testkit::{
-    ClusterOptions, Error, Gateway, GatewayOptions, KafkaCluster, Listener, Release, Result,
+    ClusterOptions, Error, Gateway, GatewayOptions, KafkaCluster, Listener, Release, Result, ports,
     shared, wait,
 };
 use wire::api::{ApiKey, Direction};
@@ -21,8 +21,8 @@ use crate::way::{Side, error_codes, is_close};
 /// How long conditions may take, the machine being busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// May do everything besides [`ROOT`] in tests that change what others may.
-pub(crate) const EXTRA: [&str; 2] = ["reader", "tool"];
+/// Has no lists until a test gives it some.
+pub(crate) const READER: &str = "reader";
 
 /// All brokers give this to everybody.
 const PASSWORD: &str = "pass-of-the-tests";
@@ -37,9 +37,9 @@ pub(crate) struct World {
     pub(crate) gateway: Way,
     /// What the brokers hold.
     pub(crate) state: fixtures::State,
-    process: Mutex<Gateway>,
-    options: GatewayOptions,
-    _cluster: KafkaCluster,
+    /// Kept running.
+    _process: Mutex<Gateway>,
+    cluster: KafkaCluster,
 }
 
 impl World {
@@ -54,21 +54,7 @@ impl World {
 
     fn start() -> Result<World> {
         let cluster = KafkaCluster::start_with(brokers())?;
-        let options = GatewayOptions::new(
-            env!("CARGO_BIN_EXE_sluicegate"),
-            &cluster.bootstrap(Listener::Plaintext),
-        )
-        .env("GATEWAY_CLUSTER_ID", &shared::unique("acl"))
-        .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
-        .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
-        .env("GATEWAY_USER_POOL_SECRET_KEY", SIGNING_KEY)
-        .env("GATEWAY_ACL_ENABLED", "true")
-        .env("GATEWAY_SUPER_USERS", ROOT)
-        .env(
-            "GATEWAY_ADMIN_API_USERS",
-            &json!([{"username": ADMIN.0, "password": ADMIN.1, "admin": true}]).to_string(),
-        );
-        let (options, process) = start_gateway(options)?;
+        let process = gateway_options(&cluster).start()?;
         let doors = cluster.addresses(Listener::SaslPlaintext);
         let direct = Way {
             side: Side {
@@ -78,19 +64,7 @@ impl World {
             },
             passwords: users().map(|name| (name, PASSWORD.to_owned())).collect(),
         };
-        let doors: BTreeMap<i32, String> = (1..)
-            .zip((0..3).map(|slot| process.address(slot)))
-            .collect();
-        let gateway = Way {
-            side: Side {
-                letter: 'b',
-                addresses: addresses(&doors)?,
-                doors,
-            },
-            passwords: users()
-                .map(|name| Ok((name.clone(), account(process.http_port(), &name)?)))
-                .collect::<Result<_>>()?,
-        };
+        let gateway = Way::through(&process, users())?;
         let mut root = direct.clients(ROOT);
         let state = fixtures::make(&mut root)?;
         load(&mut root)?;
@@ -99,9 +73,8 @@ impl World {
             direct,
             gateway,
             state,
-            process: Mutex::new(process),
-            options,
-            _cluster: cluster,
+            _process: Mutex::new(process),
+            cluster,
         })
     }
 
@@ -109,12 +82,11 @@ impl World {
         [&self.direct, &self.gateway]
     }
 
-    /// Ends the gateway and starts it again on the same ports.
-    pub(crate) fn restart_gateway(&self) -> Result<()> {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        process.stop()?;
-        *process = self.options.clone().start()?;
-        Ok(())
+    /// A gateway of its own, with lists of its own, that can be started again on the same ports.
+    pub(crate) fn another_gateway(&self) -> GatewayOptions {
+        gateway_options(&self.cluster)
+            .env("GATEWAY_PORT_START", &ports::range(5).to_string())
+            .env("GATEWAY_HTTP_PORT", &ports::free().to_string())
     }
 }
 
@@ -125,6 +97,28 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// Through a gateway, as users that it is told of first.
+    pub(crate) fn through(
+        process: &Gateway,
+        users: impl IntoIterator<Item = String>,
+    ) -> Result<Way> {
+        let doors: BTreeMap<i32, String> = (1..)
+            .zip((0..3).map(|slot| process.address(slot)))
+            .collect();
+        let passwords = users.into_iter().map(|name| {
+            let token = account(process.http_port(), &name)?;
+            Ok((name, token))
+        });
+        Ok(Way {
+            side: Side {
+                letter: 'b',
+                addresses: addresses(&doors)?,
+                doors,
+            },
+            passwords: passwords.collect::<Result<_>>()?,
+        })
+    }
+
     /// Connections of a user, opened when needed.
     pub(crate) fn clients<'w>(&'w self, user: &str) -> Clients<'w> {
         Clients {
@@ -307,7 +301,7 @@ pub(crate) fn count(answer: &Value) -> usize {
 
 fn users() -> impl Iterator<Item = String> {
     MAIN.into_iter()
-        .chain(EXTRA)
+        .chain([READER])
         .map(str::to_owned)
         .chain(singles().into_iter().map(|single| single.name))
 }
@@ -338,13 +332,20 @@ fn brokers() -> ClusterOptions {
     options
 }
 
-/// Starts a gateway on ports that it can have again.
-fn start_gateway(options: GatewayOptions) -> Result<(GatewayOptions, Gateway)> {
-    let options = options
-        .env("GATEWAY_PORT_START", &testkit::ports::range(5).to_string())
-        .env("GATEWAY_HTTP_PORT", &testkit::ports::free().to_string());
-    let process = options.clone().start()?;
-    Ok((options, process))
+/// A gateway that the brokers take for a super user.
+fn gateway_options(cluster: &KafkaCluster) -> GatewayOptions {
+    let admins = json!([{"username": ADMIN.0, "password": ADMIN.1, "admin": true}]);
+    GatewayOptions::new(
+        env!("CARGO_BIN_EXE_sluicegate"),
+        &cluster.bootstrap(Listener::Plaintext),
+    )
+    .env("GATEWAY_CLUSTER_ID", &shared::unique("acl"))
+    .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
+    .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+    .env("GATEWAY_USER_POOL_SECRET_KEY", SIGNING_KEY)
+    .env("GATEWAY_ACL_ENABLED", "true")
+    .env("GATEWAY_SUPER_USERS", ROOT)
+    .env("GATEWAY_ADMIN_API_USERS", &admins.to_string())
 }
 
 /// Makes an account and gives a token for it.

@@ -20,7 +20,7 @@ pub(crate) enum Coverage {
     /// It is compared.
     Asked(fn(&Asking<'_>) -> Vec<Question>),
     /// It is not, for this reason.
-    Not(&'static str),
+    Not(#[expect(dead_code, reason = "for the reader")] &'static str),
 }
 
 /// Who asks in which version.
