@@ -14,9 +14,9 @@ const FETCH_SESSION_ID_NOT_FOUND: i64 = 70;
 #[test]
 fn a_revoked_right_ends_what_an_open_fetch_session_gives() -> Result<()> {
     let world = World::get()?;
-    let mut root = world.gateway.clients(ROOT);
+    let mut root = world.changing.clients(ROOT);
     for version in [7, 12, 17] {
-        let mut reader = world.gateway.clients(READER);
+        let mut reader = world.changing.clients(READER);
         root.must(1, ApiKey::CREATE_ACLS, 3, &json!({ "Creations": [read()] }))?;
         let id = &world.state.ids[HIDDEN];
         let first = fetch(&mut reader, version, 0, 0, Some(id))?;

@@ -20,7 +20,7 @@ const USERS: i8 = 7;
 #[test]
 fn bindings_are_made_found_and_deleted_alike() -> Result<()> {
     let world = World::get()?;
-    let mut both = world.ways().map(|way| way.clients(ROOT));
+    let mut both = [&world.direct, &world.changing].map(|way| way.clients(ROOT));
     let mut failures = Vec::new();
     let mut differ = |what: String, [direct, gateway]: [Said; 2]| {
         if direct != gateway && !may_differ(&direct, &gateway) {
@@ -67,7 +67,7 @@ fn bindings_are_made_found_and_deleted_alike() -> Result<()> {
 fn the_tool_for_lists_works() -> Result<()> {
     const TOOL_LIMIT: Duration = Duration::from_secs(120);
     let world = World::get()?;
-    let way = &world.gateway;
+    let way = &world.changing;
     let settings = way.java_settings(ROOT);
     let run = |args: &[&str]| {
         let settings = settings

@@ -21,7 +21,7 @@ use crate::way::{Side, error_codes, is_close};
 /// How long conditions may take, the machine being busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Has no lists until a test gives it some.
+/// Somebody at [`World::changing`]; has no lists until a test gives it some.
 pub(crate) const READER: &str = "reader";
 
 /// All brokers give this to everybody.
@@ -35,10 +35,13 @@ pub(crate) struct World {
     pub(crate) direct: Way,
     /// Through the gateway, which decides.
     pub(crate) gateway: Way,
+    /// Through another gateway, for tests that change its lists. Fetch sessions that are open then end, which is no
+    /// difference that questions should meet.
+    pub(crate) changing: Way,
     /// What the brokers hold.
     pub(crate) state: fixtures::State,
     /// Kept running.
-    _process: Mutex<Gateway>,
+    _processes: Mutex<[Gateway; 2]>,
     cluster: KafkaCluster,
 }
 
@@ -55,6 +58,7 @@ impl World {
     fn start() -> Result<World> {
         let cluster = KafkaCluster::start_with(brokers())?;
         let process = gateway_options(&cluster).start()?;
+        let other = gateway_options(&cluster).start()?;
         let doors = cluster.addresses(Listener::SaslPlaintext);
         let direct = Way {
             side: Side {
@@ -73,7 +77,8 @@ impl World {
             direct,
             gateway,
             state,
-            _process: Mutex::new(process),
+            changing: Way::through(&other, [ROOT, READER].map(str::to_owned))?,
+            _processes: Mutex::new([process, other]),
             cluster,
         })
     }
@@ -301,7 +306,6 @@ pub(crate) fn count(answer: &Value) -> usize {
 
 fn users() -> impl Iterator<Item = String> {
     MAIN.into_iter()
-        .chain([READER])
         .map(str::to_owned)
         .chain(singles().into_iter().map(|single| single.name))
 }
