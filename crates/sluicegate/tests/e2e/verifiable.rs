@@ -153,7 +153,7 @@ impl Copier {
 
     /// The tool may give up when a transaction fails; it is made to be started again.
     fn run(&self) -> Result<()> {
-        let transaction = (messages() / 200).max(1).to_string();
+        let transaction = (messages() / 200).max(100).to_string();
         let start = std::time::Instant::now();
         loop {
             let output = JavaTool::new(
@@ -221,5 +221,5 @@ fn messages() -> usize {
     std::env::var("SLUICEGATE_TEST_MESSAGES")
         .ok()
         .and_then(|count| count.parse().ok())
-        .unwrap_or(20_000)
+        .unwrap_or(6_000)
 }
