@@ -62,19 +62,28 @@ fn replica_id(body: &[u8]) -> Option<Peek> {
     })
 }
 
-fn transactional_id(body: &[u8], compact: bool) -> Option<(bool, &[u8])> {
-    if !compact {
-        let (length, rest) = body.split_first_chunk()?;
-        return match usize::try_from(i16::from_be_bytes(*length)) {
-            Ok(length) => Some((true, rest.get(length..)?)),
-            Err(_) => Some((false, rest)), // null
-        };
-    }
-    let mut rest = body;
-    match wire::varint::take(&mut rest)?.checked_sub(1) {
-        Some(length) => Some((true, rest.get(usize::try_from(length).ok()?..)?)),
-        None => Some((false, rest)), // null
-    }
+/// Whether there is a transactional id, and what follows it.
+fn transactional_id(mut body: &[u8], compact: bool) -> Option<(bool, &[u8])> {
+    let id = text(&mut body, compact)?;
+    Some((id.is_some(), body))
+}
+
+/// Takes a nullable string; the outer `None`: not enough bytes.
+pub(crate) fn text<'a>(body: &mut &'a [u8], compact: bool) -> Option<Option<&'a [u8]>> {
+    let length = match compact {
+        true => wire::varint::take(body)?.checked_sub(1),
+        false => {
+            let (length, rest) = body.split_first_chunk()?;
+            *body = rest;
+            u32::try_from(i16::from_be_bytes(*length)).ok()
+        }
+    };
+    let Some(length) = length else {
+        return Some(None);
+    };
+    let (text, rest) = body.split_at_checked(usize::try_from(length).ok()?)?;
+    *body = rest;
+    Some(Some(text))
 }
 
 /// Walks a whole request body. Bytes behind the last field are let pass, as brokers let them: librdkafka 2.16 sends a few in

@@ -20,6 +20,7 @@ use wire::varint;
 use super::requests::{Head, PREFIX};
 use super::{Connection, Failure, local};
 use crate::buffer::{WINDOW, Window};
+use crate::peek;
 use crate::topics::Known;
 
 /// Memory that the tree of a request or answer needs for each byte of it, at most.
@@ -326,20 +327,10 @@ fn produce_head(version: i16, mut body: &[u8]) -> Option<ProduceHead<'_>> {
 
 /// A nullable string; the outer `None`: not enough bytes, or no text.
 fn text<'a>(body: &mut &'a [u8], compact: bool) -> Option<Option<&'a str>> {
-    let length = match compact {
-        true => varint::take(body)?.checked_sub(1),
-        false => {
-            let (length, rest) = body.split_first_chunk()?;
-            *body = rest;
-            u32::try_from(i16::from_be_bytes(*length)).ok()
-        }
-    };
-    let Some(length) = length else {
-        return Some(None);
-    };
-    let (text, rest) = body.split_at_checked(usize::try_from(length).ok()?)?;
-    *body = rest;
-    std::str::from_utf8(text).ok().map(Some)
+    match peek::text(body, compact)? {
+        None => Some(None),
+        Some(text) => std::str::from_utf8(text).ok().map(Some),
+    }
 }
 
 impl Head {

@@ -2,15 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wire::api::ApiKey;
+use wire::error_code::{INVALID_REQUEST, UNSUPPORTED_VERSION};
 use wire::walk::WalkError;
 
 use crate::cluster::Offered;
 use crate::peek;
-
-pub(super) const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
-pub(super) const ILLEGAL_SASL_STATE: i16 = 34;
-pub(super) const UNSUPPORTED_VERSION: i16 = 35;
-const INVALID_REQUEST: i16 = 42;
 
 /// The ApiVersions answer, a whole frame. An unknown version is answered in version 0 with error 35 and the versions
 /// that may be asked for (KIP-511).
@@ -70,6 +66,14 @@ fn names_its_software(body: &[u8]) -> bool {
 fn short_string(mut bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = wire::varint::take(&mut bytes)?.checked_sub(1)?;
     bytes.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// Bytes behind their length: a frame, or a token of SaslHandshake v0 style.
+pub(super) fn prefixed(bytes: &[u8]) -> Bytes {
+    let mut whole = BytesMut::with_capacity(4 + bytes.len());
+    whole.put_u32(u32::try_from(bytes.len()).unwrap_or(0));
+    whole.put_slice(bytes);
+    whole.freeze()
 }
 
 /// An answer that says `error`; `None` if the answer of this API has no place for it.

@@ -7,7 +7,7 @@
 use auth::server::{
     AuthFailure, FailureReason, RELAYED_MECHANISMS, RelayedExchange, RelayedOptions,
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
@@ -15,6 +15,7 @@ use kafka_protocol::protocol::StrBytes;
 use telemetry::metrics::OTHER;
 use tokio::time::sleep;
 use wire::api::ApiKey;
+use wire::error_code::{ILLEGAL_SASL_STATE, UNSUPPORTED_SASL_MECHANISM};
 
 use super::session::{self, Asked, Session};
 use super::{Failure, local, sasl};
@@ -23,8 +24,6 @@ use crate::gateway::ListenerState;
 use crate::socket::Socket;
 use crate::upstream::call::{self, CallError};
 use crate::worker::Worker;
-
-const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 
 /// One relayed login.
 pub(super) struct Relayed {
@@ -85,11 +84,7 @@ pub(super) async fn authenticate(
         let answer = session::api_versions(worker, &asked, &mut told)?;
         session::write(client, &answer).await?;
     };
-    let has_version = asked
-        .api
-        .spec()
-        .is_some_and(|spec| spec.has_version(asked.version));
-    if asked.api != ApiKey::SASL_HANDSHAKE || !has_version {
+    if asked.api != ApiKey::SASL_HANDSHAKE || !asked.has_version() {
         return Err(Failure::SaslState);
     }
     let opened = worker.shared.view.open_unauthenticated(target).await?;
@@ -161,16 +156,12 @@ async fn round(
 ) -> Result<Bytes, Failure> {
     let limits = &worker.shared.limits;
     let asked = session::read_request(client, limits.sasl_max_receive, false).await?;
-    let has_version = asked
-        .api
-        .spec()
-        .is_some_and(|spec| spec.has_version(asked.version));
-    if asked.api != ApiKey::SASL_AUTHENTICATE || !has_version {
+    if asked.api != ApiKey::SASL_AUTHENTICATE || !asked.has_version() {
         if let Some(answer) = local::error(
             asked.api,
             asked.version,
             asked.correlation_id,
-            local::ILLEGAL_SASL_STATE,
+            ILLEGAL_SASL_STATE,
         ) {
             session::write(client, &answer).await?;
         }
@@ -190,7 +181,7 @@ async fn round(
         asked.correlation_id,
     )
     .map_err(broken)?;
-    session::write(client, &prefixed(&frame)).await?;
+    session::write(client, &local::prefixed(&frame)).await?;
     let SaslAuthenticateResponse {
         error_code,
         auth_bytes,
@@ -220,7 +211,7 @@ async fn raw_round(
         return Err(Failure::Authentication { mechanism, failure });
     }
     let leg = &opened.leg.socket;
-    leg.write_all(&prefixed(&token))
+    leg.write_all(&local::prefixed(&token))
         .await
         .map_err(Failure::Broker)?;
     // Without a header there is no error code either: a broker that does not agree closes.
@@ -234,7 +225,7 @@ async fn raw_round(
             Failure::Client(error) => Failure::Broker(error),
             other => other,
         })?;
-    session::write(client, &prefixed(&challenge)).await?;
+    session::write(client, &local::prefixed(&challenge)).await?;
     Ok(challenge)
 }
 
@@ -243,20 +234,13 @@ async fn exchange(worker: &Worker, opened: &Opened, frame: &[u8]) -> Result<Byte
     let patience = worker.shared.view.settings.request_timeout;
     let socket = &opened.leg.socket;
     let answer = async {
-        socket.write_all(&prefixed(frame)).await?;
+        socket.write_all(&local::prefixed(frame)).await?;
         call::read_frame(socket, call::MAX_SMALL_ANSWER).await
     };
     match tokio::time::timeout(patience, answer).await {
         Ok(answer) => answer.map_err(broken),
         Err(_) => Err(broken(CallError::TimedOut(patience))),
     }
-}
-
-fn prefixed(frame: &[u8]) -> Bytes {
-    let mut whole = BytesMut::with_capacity(4 + frame.len());
-    whole.put_u32(u32::try_from(frame.len()).unwrap_or(0));
-    whole.put_slice(frame);
-    whole.freeze()
 }
 
 fn broken(error: CallError) -> Failure {

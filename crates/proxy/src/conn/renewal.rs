@@ -106,7 +106,7 @@ impl Connection {
         let (now, mechanism) = (&session.identity, session.mechanism);
         if mechanism != self.mechanism {
             Some(FailureReason::MechanismChanged)
-        } else if now.name != before.name || now.vcluster != before.vcluster {
+        } else if !now.is_same_principal(before) {
             Some(FailureReason::PrincipalChanged)
         } else {
             None

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use config::SecurityMode;
 use tokio::time::sleep;
 use wire::api::ApiKey;
+use wire::error_code;
 use wire::header::{HeaderError, RequestHeader};
 
 use super::authorize::Judged;
@@ -147,7 +148,7 @@ impl Connection {
             _ if self.conversation.borrow().has_begun()
                 && head.api != ApiKey::SASL_AUTHENTICATE =>
             {
-                self.refuse(window, position, &head, local::ILLEGAL_SASL_STATE)?;
+                self.refuse(window, position, &head, error_code::ILLEGAL_SASL_STATE)?;
                 self.stop_soon();
                 Ok(Taken::Some)
             }
@@ -196,7 +197,7 @@ impl Connection {
                 }
             }
             Verdict::Sasl => {
-                self.refuse(window, position, &head, local::ILLEGAL_SASL_STATE)?;
+                self.refuse(window, position, &head, error_code::ILLEGAL_SASL_STATE)?;
                 Ok(Taken::Some)
             }
             Verdict::Refuse => {
@@ -209,7 +210,7 @@ impl Connection {
                     // The brokers have changed since. A client that reconnects learns what holds now.
                     return Err(head.not_offered());
                 }
-                self.refuse(window, position, &head, local::UNSUPPORTED_VERSION)?;
+                self.refuse(window, position, &head, error_code::UNSUPPORTED_VERSION)?;
                 Ok(Taken::Some)
             }
         }
@@ -302,7 +303,12 @@ impl Connection {
         }
         let check = check.transpose().map_err(|error| head.malformed(error))?;
         if is_replica {
-            self.refuse(window, position, head, local::CLUSTER_AUTHORIZATION_FAILED)?;
+            self.refuse(
+                window,
+                position,
+                head,
+                error_code::CLUSTER_AUTHORIZATION_FAILED,
+            )?;
             return Ok(Taken::Some);
         }
         if self.is_guarded(head.api) {

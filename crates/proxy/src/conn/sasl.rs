@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use auth::server::{AuthFailure, Authenticator, FailureReason, ServerExchange, ServerStep};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
@@ -16,13 +16,13 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use telemetry::metrics::OTHER;
 use tokio::time::Instant;
 use wire::api::ApiKey;
+use wire::error_code::{
+    ILLEGAL_SASL_STATE, SASL_AUTHENTICATION_FAILED, UNSUPPORTED_SASL_MECHANISM,
+};
 
 use super::session::{Asked, Session};
 use super::{Failure, local};
 use crate::peek;
-
-const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
-const SASL_AUTHENTICATION_FAILED: i16 = 58;
 
 /// Where the conversation stands.
 #[derive(Default)]
@@ -70,10 +70,7 @@ impl Conversation {
         authenticator: &Authenticator,
         asked: &Asked,
     ) -> Result<Turn, Failure> {
-        let has_version = asked
-            .api
-            .spec()
-            .is_some_and(|spec| spec.has_version(asked.version));
+        let has_version = asked.has_version();
         match (asked.api, &mut self.exchange) {
             (ApiKey::SASL_HANDSHAKE, None) if has_version => self.handshake(authenticator, asked),
             (ApiKey::SASL_AUTHENTICATE, Some(_)) if has_version => self.authenticate(asked).await,
@@ -82,7 +79,7 @@ impl Conversation {
                 api,
                 asked.version,
                 asked.correlation_id,
-                local::ILLEGAL_SASL_STATE,
+                ILLEGAL_SASL_STATE,
             ))),
         }
     }
@@ -94,13 +91,13 @@ impl Conversation {
         };
         let mechanism = exchange.mechanism;
         match exchange.server.step(token).await {
-            ServerStep::Challenge(bytes) => Turn::Answer(raw_token(&bytes)),
+            ServerStep::Challenge(bytes) => Turn::Answer(local::prefixed(&bytes)),
             ServerStep::Done {
                 bytes,
                 identity,
                 session,
             } => Turn::Done {
-                answer: raw_token(&bytes),
+                answer: local::prefixed(&bytes),
                 session: Session {
                     mechanism: Some(mechanism),
                     ends: session.map(|life| Instant::now() + life),
@@ -198,13 +195,6 @@ pub(super) fn rejection(asked: &Asked, message: &'static str) -> Result<Bytes, F
 /// A life of less than a millisecond must not read as "for ever".
 fn millis(life: Duration) -> i64 {
     i64::try_from(life.as_millis()).unwrap_or(i64::MAX).max(1)
-}
-
-fn raw_token(bytes: &[u8]) -> Bytes {
-    let mut token = BytesMut::with_capacity(4 + bytes.len());
-    token.put_u32(u32::try_from(bytes.len()).unwrap_or(0));
-    token.put_slice(bytes);
-    token.freeze()
 }
 
 /// Decodes the body of a request, after the walker has accepted it.

@@ -95,6 +95,13 @@ impl Asked {
         }
     }
 
+    /// Whether the table has this version.
+    pub(super) fn has_version(&self) -> bool {
+        self.api
+            .spec()
+            .is_some_and(|spec| spec.has_version(self.version))
+    }
+
     pub(super) fn body(&self) -> &[u8] {
         self.frame.get(self.header_len..).unwrap_or_default()
     }
