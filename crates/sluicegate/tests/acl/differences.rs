@@ -52,6 +52,12 @@ const ALLOWED: &[Allowed] = &[
         even_out: without_own_topics,
     },
     Allowed {
+        apis: &[ApiKey::LIST_TRANSACTIONS],
+        principals: &[],
+        reason: "The gateway's own transaction goes on while the two answers are fetched one after the other.",
+        even_out: without_own_transactions,
+    },
+    Allowed {
         apis: &[ApiKey::ADD_PARTITIONS_TO_TXN],
         principals: &[],
         reason: "Where a topic is denied nothing is attempted. Brokers tell then which of the others do not exist; the gateway \
@@ -116,10 +122,19 @@ pub(crate) fn even_out(api: ApiKey, principal: &str, answer: &mut Value) {
 }
 
 fn without_own_topics(answer: &mut Value) {
+    without_own(&mut answer["Topics"], "Name");
+}
+
+fn without_own_transactions(answer: &mut Value) {
+    without_own(&mut answer["TransactionStates"], "TransactionalId");
+}
+
+/// Takes out of a list what the gateway keeps for itself.
+fn without_own(list: &mut Value, name: &str) {
     const OWN: &str = "_conduktor_";
-    if let Some(topics) = answer["Topics"].as_array_mut() {
-        topics.retain(|topic| {
-            let name = topic["Name"].as_str();
+    if let Some(elements) = list.as_array_mut() {
+        elements.retain(|element| {
+            let name = element[name].as_str();
             !name.is_some_and(|name| name.starts_with(OWN))
         });
     }
