@@ -7,10 +7,10 @@ use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
 use wire::error_code::{CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, SECURITY_DISABLED};
 
-use crate::message::{self, Node, Record};
 use crate::refusal::{refuse, refuse_decoded};
 use crate::request::{Request, error_record};
 use crate::ruling::{Error, Ruling};
+use wire::tree::{self as message, Node, Record};
 
 /// A change of the access control lists that a client asks for and may ask for. Write [`AclRequest::change`], then send
 /// [`AclRequest::answer`].

@@ -2,9 +2,9 @@
 
 use auth::acl::{AclView, CLUSTER_NAME, Operation, ResourceType};
 
-use crate::message::Node;
 use crate::request::Request;
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::Node;
 
 /// Open to all; the bit field is ours, and 0 without DESCRIBE on the cluster.
 pub(crate) fn describe(request: &Request<'_>) -> Result<Ruling, Error> {

@@ -6,9 +6,9 @@ use wire::error_code::{
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 };
 
-use crate::message::{Node, Record};
 use crate::request::{Request, error_record, take_denied, with_text};
 use crate::ruling::{Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// DESCRIBE on the group or the transactional id; what brokers may do for the coordinator of a share group's state.
 pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {

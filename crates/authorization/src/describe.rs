@@ -9,9 +9,9 @@ use wire::error_code::{
 };
 use wire::schema::{Entity, FieldType};
 
-use crate::message::{self, Node, Record};
 use crate::request::{Request, error_record, take_denied};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{self as message, Node, Record};
 
 /// DescribeGroups, ConsumerGroupDescribe, ShareGroupDescribe, StreamsGroupDescribe: DESCRIBE on each group. For the newer ones a group
 /// that works on a topic without DESCRIBE is not shown.

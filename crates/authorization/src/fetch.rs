@@ -3,11 +3,11 @@
 use auth::acl::Operation;
 use wire::error_code::{CLUSTER_AUTHORIZATION_FAILED, FETCH_SESSION_ID_NOT_FOUND};
 
-use crate::message::{Node, Record};
 use crate::names::{self, Needs};
 use crate::refusal::refuse;
 use crate::request::{Request, error_record};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// Epoch of a request outside of any session.
 const SESSIONLESS: i64 = -1;

@@ -3,11 +3,11 @@
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
 use wire::error_code::{GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED};
 
-use crate::message::{Node, Record};
 use crate::names::Needs;
 use crate::refusal::refuse_decoded;
 use crate::request::{Request, error_record, take_denied};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// The regular expression cannot be used.
 const INVALID_REGULAR_EXPRESSION: i16 = 128;

@@ -26,7 +26,6 @@ mod coordinator;
 mod describe;
 mod fetch;
 mod groups;
-mod message;
 mod metadata;
 mod names;
 mod offsets;

@@ -10,9 +10,9 @@ use wire::error_code::{
 use wire::schema::FieldSpec;
 
 use crate::cluster::cluster_operations;
-use crate::message::{self, Node, Record};
 use crate::request::{Request, error_record};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{self as message, Node, Record};
 
 /// First version in which a client says whether topics may be created; before it, the broker creates by its own default.
 const SAYS_AUTO_CREATION: i16 = 4;

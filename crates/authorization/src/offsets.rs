@@ -6,11 +6,11 @@ use wire::error_code::GROUP_AUTHORIZATION_FAILED;
 use wire::schema::Entity;
 
 use crate::TopicNames;
-use crate::message::{self, Node, Record};
 use crate::names::Needs;
 use crate::refusal::{nothing, refuse_decoded};
 use crate::request::{Request, error_record};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{self as message, Node, Record};
 
 /// READ on the group, READ on each topic.
 pub(crate) fn commit(request: &Request<'_>) -> Result<Ruling, Error> {

@@ -3,11 +3,11 @@
 use auth::acl::{Operation, ResourceType};
 use wire::error_code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 
-use crate::message::{Node, Record};
 use crate::names::Needs;
 use crate::refusal::refuse_decoded;
 use crate::request::Request;
 use crate::ruling::{Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// WRITE on each topic, and on the transactional id if the records belong to a transaction.
 pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use wire::api::ApiKey;
 use wire::schema::Entity;
 
-use crate::message::{Node, Record};
 use crate::request::{Request, error_record, with_text};
 use crate::ruling::{Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// Refuses the whole request in the shape of its API.
 pub(crate) fn refuse(request: &Request<'_>, code: i16) -> Result<Ruling, Error> {
@@ -195,7 +195,7 @@ fn each(
 
 fn markers(request: &Request<'_>, root: &Record<'_>, answer: &mut Record<'static>, code: i16) {
     let element = request.element("Markers");
-    let topics = crate::message::element(element, "Topics");
+    let topics = wire::tree::element(element, "Topics");
     let told = root.records("Markers").map(|marker| {
         let mut told = request.echo(element, marker, code);
         let denied = marker
@@ -208,7 +208,7 @@ fn markers(request: &Request<'_>, root: &Record<'_>, answer: &mut Record<'static
 }
 
 fn entities(request: &Request<'_>, entry: &Record<'_>) -> Node<'static> {
-    let element = crate::message::element(request.element("Entries"), "Entity");
+    let element = wire::tree::element(request.element("Entries"), "Entity");
     let told = entry.records("Entity").map(|entity| {
         let mut told = Record::new(element);
         told.set("EntityType", entity.get("EntityType").to_owned());

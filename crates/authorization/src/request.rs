@@ -10,9 +10,9 @@ use wire::api::{ApiKey, Direction};
 use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
 use wire::schema::{Entity, FieldSpec, FieldType};
 
-use crate::message::{self, Node, Record};
 use crate::names::{self, Needs};
 use crate::ruling::{AnswerWork, Error, Ruling, TopicNames};
+use wire::tree::{self as message, Node, Record};
 
 /// One request under judgement.
 pub(crate) struct Request<'a> {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
 use wire::schema::Entity;
-use wire::walk::WalkError;
 
 use crate::acls::AclRequest;
-use crate::message::{self, Node, Record};
+use wire::tree::{self as message, Node, Record};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -42,22 +41,9 @@ pub enum Ruling {
     Close,
 }
 
-/// Why there is no ruling: the request (or the answer) is not understood, or too large. The connection is to be closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Error {
-    /// The body is no message of this kind.
-    #[error("malformed body: {0}")]
-    Body(#[from] WalkError),
-    /// The name of a resource is not UTF-8: nobody could have granted anything on it.
-    #[error("a resource name is not UTF-8")]
-    NotText,
-    /// More elements than any client needs.
-    #[error("request has too many elements")]
-    TooLarge,
-    /// Two readers of one body disagree; a fault of ours.
-    #[error("body is valid but cannot be read")]
-    Disagreement,
-}
+/// Why there is no ruling: the request (or the answer) is not understood, or too large. The connection is to be closed. A name that is not
+/// UTF-8 is one that nobody could have granted anything on.
+pub use wire::tree::TreeError as Error;
 
 /// Names of topics by their ids (KIP-516).
 pub trait TopicNames {

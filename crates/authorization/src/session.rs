@@ -5,10 +5,10 @@ use wire::api::{ApiKey, Direction};
 use wire::error_code::FETCH_SESSION_ID_NOT_FOUND;
 use wire::schema::Entity;
 
-use crate::message;
 use crate::names;
 use crate::request::error_record;
 use crate::ruling::Error;
+use wire::tree as message;
 
 /// The broker knows no such share session.
 const SHARE_SESSION_NOT_FOUND: i16 = 122;

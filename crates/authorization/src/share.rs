@@ -5,11 +5,11 @@ use wire::api::ApiKey;
 use wire::error_code::GROUP_AUTHORIZATION_FAILED;
 
 use crate::groups::denied_group;
-use crate::message::{self, Node, Record};
 use crate::names::Needs;
 use crate::refusal::{explain, refuse_decoded};
 use crate::request::{Request, take_denied, with_text};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{self as message, Node, Record};
 
 /// ShareFetch, ShareAcknowledge: READ on the group, READ on each topic.
 ///

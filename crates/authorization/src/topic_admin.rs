@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
 use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
 
-use crate::message::{Node, Record};
 use crate::request::{Request, error_record, refuse_twins, take_denied, with_text};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// CREATE on the cluster or on each topic. What the answer says of a topic's configuration needs DESCRIBE_CONFIGS on it.
 pub(crate) fn create(request: &Request<'_>) -> Result<Ruling, Error> {

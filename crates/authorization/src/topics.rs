@@ -4,11 +4,11 @@ use auth::acl::Operation;
 use wire::api::ApiKey;
 use wire::error_code::CLUSTER_AUTHORIZATION_FAILED;
 
-use crate::message::{Node, Record};
 use crate::names::{self, Needs};
 use crate::refusal::{explain, nothing, refuse};
 use crate::request::Request;
 use crate::ruling::{Error, Ruling};
+use wire::tree::{Node, Record};
 
 /// ListOffsets and OffsetForLeaderEpoch: as [`judge`]; who calls itself a replica is refused.
 pub(crate) fn judge_replica(request: &Request<'_>) -> Result<Ruling, Error> {

@@ -5,11 +5,11 @@ use wire::error_code::{
     CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 };
 
-use crate::message::{self, Node, Record};
 use crate::names::Needs;
 use crate::refusal::{nothing, refuse, refuse_decoded};
 use crate::request::{Request, error_record, take_denied};
 use crate::ruling::{AnswerWork, Error, Ruling};
+use wire::tree::{self as message, Node, Record};
 
 /// A part of a batch was not looked at because another part failed.
 const OPERATION_NOT_ATTEMPTED: i16 = 55;

@@ -10,6 +10,7 @@
 //! | [`walk`] | validates a whole body, visits its fields of interest, without allocation |
 //! | [`rewrite`] | changes fields, giving patches and untouched slices |
 //! | [`stream`] | validates a body of which only a window is in memory |
+//! | [`tree`] | whole messages as trees, for what has to be understood and changed |
 //! | [`build`] | default and error bodies |
 //! | [`testing`] | random valid bodies, for tests and fuzz targets |
 //! | [`records`] | record batches, which the protocol treats as bytes |
@@ -27,6 +28,7 @@ pub mod rewrite;
 pub mod schema;
 pub mod stream;
 pub mod testing;
+pub mod tree;
 pub mod varint;
 pub mod walk;
 

@@ -5,8 +5,8 @@ use wire::api::{ApiKey, Direction};
 
 use super::samples::{BAD, GOOD, alice, all_codes, grant};
 use super::{read, request, ruling};
-use crate::message::{self, Node, Record};
 use crate::{AclChange, Ruling, disabled};
+use wire::tree::{self as message, Node, Record};
 
 use super::special::{ANY_VERSION, encoded, named, told, versions, with};
 

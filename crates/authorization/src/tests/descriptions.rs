@@ -5,8 +5,8 @@ use wire::api::{ApiKey, Direction};
 
 use super::samples::{BAD, GOOD, alice, all_codes, grant, id_of, mentions, usual};
 use super::{T, answer, outcome, read, request, ruling};
-use crate::message::{self, Node, Record};
 use crate::{Ruling, judge, topic_ids};
+use wire::tree::{self as message, Node, Record};
 
 use super::special::{ANY_VERSION, also, encoded, named, told, versions, with};
 

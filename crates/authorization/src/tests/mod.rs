@@ -13,10 +13,10 @@ use wire::api::{ApiKey, Direction};
 use wire::testing::{Rng, mutate, random_body};
 use wire::walk::validate;
 
-use crate::message::{self, Record};
 use crate::rules::{Rule, rule};
 use crate::{Error, Ruling, judge, topic_ids};
 use samples::{BAD, GOOD, Ids, Sample, alice, all_codes, codes_of, grant, mentions, usual};
+use wire::tree::{self as message, Record};
 
 const T: i16 = 29;
 const G: i16 = 30;
@@ -261,8 +261,8 @@ fn what_is_denied_altogether_is_answered_here() {
             let mut tree = request(api, version, &[BAD], by_id).tree();
             // The group and the transactional id around the topics are fine.
             if code == T {
-                tree.set("GroupId", crate::message::Node::text(GOOD));
-                tree.set("TransactionalId", crate::message::Node::text(GOOD));
+                tree.set("GroupId", wire::tree::Node::text(GOOD));
+                tree.set("TransactionalId", wire::tree::Node::text(GOOD));
             }
             let body = message::encode(api, version, Direction::Request, &tree);
             let kafka = answer(api, version, &[], by_id);

@@ -7,7 +7,7 @@ use wire::api::{ApiKey, Direction};
 use wire::schema::{Entity, FieldSpec, FieldType};
 
 use crate::TopicNames;
-use crate::message::{self, Node, Record};
+use wire::tree::{self as message, Node, Record};
 
 /// What alice may do everything with.
 pub(super) const GOOD: &str = "good-one";

@@ -9,8 +9,8 @@ use super::samples::{
     BAD, GOOD, Ids, Sample, alice, all_codes, codes_of, grant, id_of, mentions, usual,
 };
 use super::{C, G, T, X, answer, outcome, read, request, ruling};
-use crate::message::{self, Node, Record};
 use crate::{Ruling, in_session, judge, session_gone};
+use wire::tree::{self as message, Node, Record};
 
 pub(super) const ANY_VERSION: i16 = i16::MAX;
 

@@ -1,22 +1,38 @@
 //! Messages as trees that follow the schema table, so that one piece of code serves every version the table knows.
 //!
-//! For the slow path only: what is denied nothing never comes here. Texts and records are borrowed from the body.
+//! For what has to be understood and changed as a whole; whoever only looks uses [`plan`](crate::plan). Texts and records are borrowed from
+//! the body.
 
 use std::borrow::Cow;
 
-use wire::api::{ApiKey, Direction};
-use wire::schema::{DefaultValue, Entity, FieldSpec, FieldType};
-use wire::varint;
-use wire::walk::validate;
-
-use crate::Error;
+use crate::api::{ApiKey, Direction};
+use crate::schema::{DefaultValue, Entity, FieldSpec, FieldType};
+use crate::varint;
+use crate::walk::{WalkError, validate};
 
 /// A request whose tree has more nodes than this is refused: a byte of a body can become a node of some 40 bytes.
 const MAX_NODES: usize = 1 << 22;
 
+/// Why a body is not understood, or not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The body is no message of this kind.
+    #[error("malformed body: {0}")]
+    Body(#[from] WalkError),
+    /// A name is not UTF-8.
+    #[error("a resource name is not UTF-8")]
+    NotText,
+    /// More elements than any client needs.
+    #[error("request has too many elements")]
+    TooLarge,
+    /// Two readers of one body disagree; a fault of ours.
+    #[error("body is valid but cannot be read")]
+    Disagreement,
+}
+
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Node<'a> {
+pub enum Node<'a> {
     /// The version has no such field, or nobody set it: written as its default.
     Absent,
     /// Null.
@@ -39,7 +55,7 @@ pub(crate) enum Node<'a> {
 
 /// The values of one struct, or of a whole message, in the order of its definition.
 #[derive(Clone, Debug)]
-pub(crate) struct Record<'a> {
+pub struct Record<'a> {
     fields: &'static [FieldSpec],
     values: Vec<Node<'a>>,
     unknown: Vec<(u32, Cow<'a, [u8]>)>,
@@ -47,7 +63,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Every field at its default.
-    pub(crate) fn new(fields: &'static [FieldSpec]) -> Record<'a> {
+    pub fn new(fields: &'static [FieldSpec]) -> Record<'a> {
         Record {
             fields,
             values: vec![Node::Absent; fields.len()],
@@ -56,44 +72,45 @@ impl<'a> Record<'a> {
     }
 
     /// The definition.
-    pub(crate) fn fields(&self) -> &'static [FieldSpec] {
+    pub fn fields(&self) -> &'static [FieldSpec] {
         self.fields
     }
 
     /// A value by the name of its field.
-    pub(crate) fn get(&self, name: &str) -> &Node<'a> {
+    pub fn get(&self, name: &str) -> &Node<'a> {
         let at = self.fields.iter().position(|spec| spec.name == name);
         at.and_then(|at| self.values.get(at))
             .unwrap_or(&Node::Absent)
     }
 
     /// The first value that is there and has this meaning.
-    pub(crate) fn meaning(&self, entity: Entity) -> &Node<'a> {
+    pub fn meaning(&self, entity: Entity) -> &Node<'a> {
         let mut pairs = self.fields.iter().zip(&self.values);
         pairs
             .find(|(spec, value)| spec.entity == entity && **value != Node::Absent)
             .map_or(&Node::Absent, |(_, value)| value)
     }
 
-    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
+    /// The same, to be changed; `None` if the struct has no such field in any version.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
         let at = self.fields.iter().position(|spec| spec.name == name)?;
         self.values.get_mut(at)
     }
 
     /// Sets a field. One that the struct has in no version is left alone.
-    pub(crate) fn set(&mut self, name: &str, value: Node<'a>) {
+    pub fn set(&mut self, name: &str, value: Node<'a>) {
         if let Some(slot) = self.get_mut(name) {
             *slot = value;
         }
     }
 
     /// Integer; 0 if absent.
-    pub(crate) fn int(&self, name: &str) -> i64 {
+    pub fn int(&self, name: &str) -> i64 {
         self.get(name).as_int()
     }
 
     /// Elements of an array; none if it is absent or null.
-    pub(crate) fn list(&self, name: &str) -> &[Node<'a>] {
+    pub fn list(&self, name: &str) -> &[Node<'a>] {
         match self.get(name) {
             Node::List(list) => list,
             _ => &[],
@@ -101,16 +118,12 @@ impl<'a> Record<'a> {
     }
 
     /// Structs of an array.
-    pub(crate) fn records(&self, name: &str) -> impl Iterator<Item = &Record<'a>> {
+    pub fn records(&self, name: &str) -> impl Iterator<Item = &Record<'a>> {
         self.list(name).iter().filter_map(Node::as_record)
     }
 
     /// Changes an array; one that is absent or null becomes empty first.
-    pub(crate) fn edit_list<R>(
-        &mut self,
-        name: &str,
-        edit: impl FnOnce(&mut Vec<Node<'a>>) -> R,
-    ) -> R {
+    pub fn edit_list<R>(&mut self, name: &str, edit: impl FnOnce(&mut Vec<Node<'a>>) -> R) -> R {
         let mut list = match self.get_mut(name) {
             Some(Node::List(list)) => std::mem::take(list),
             _ => Vec::new(),
@@ -131,12 +144,12 @@ impl PartialEq for Record<'_> {
 
 impl<'a> Node<'a> {
     /// A text of our own.
-    pub(crate) fn text(text: &str) -> Node<'static> {
+    pub fn text(text: &str) -> Node<'static> {
         Node::Text(Cow::Owned(text.as_bytes().to_vec()))
     }
 
     /// Integer; 0 if it is none.
-    pub(crate) fn as_int(&self) -> i64 {
+    pub fn as_int(&self) -> i64 {
         match self {
             Node::Int(value) => *value,
             _ => 0,
@@ -144,31 +157,33 @@ impl<'a> Node<'a> {
     }
 
     /// Text; `None` if it is null, absent or of another type.
-    pub(crate) fn as_text(&self) -> Result<Option<&str>, Error> {
+    pub fn as_text(&self) -> Result<Option<&str>, TreeError> {
         match self {
             Node::Text(text) => std::str::from_utf8(text)
                 .map(Some)
-                .map_err(|_| Error::NotText),
+                .map_err(|_| TreeError::NotText),
             _ => Ok(None),
         }
     }
 
     /// Bytes; none if it is something else.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
             Node::Text(bytes) => bytes,
             _ => &[],
         }
     }
 
-    pub(crate) fn as_record(&self) -> Option<&Record<'a>> {
+    /// A struct; `None` if it is something else.
+    pub fn as_record(&self) -> Option<&Record<'a>> {
         match self {
             Node::Record(record) => Some(record),
             _ => None,
         }
     }
 
-    pub(crate) fn as_record_mut(&mut self) -> Option<&mut Record<'a>> {
+    /// The same, to be changed.
+    pub fn as_record_mut(&mut self) -> Option<&mut Record<'a>> {
         match self {
             Node::Record(record) => Some(record),
             _ => None,
@@ -176,7 +191,7 @@ impl<'a> Node<'a> {
     }
 
     /// The same value without borrowing.
-    pub(crate) fn to_owned(&self) -> Node<'static> {
+    pub fn to_owned(&self) -> Node<'static> {
         match self {
             Node::Absent => Node::Absent,
             Node::Null => Node::Null,
@@ -196,7 +211,7 @@ impl<'a> Node<'a> {
 }
 
 /// The definition of the structs in an array (or of a nested struct) of a message.
-pub(crate) fn element(fields: &'static [FieldSpec], name: &str) -> &'static [FieldSpec] {
+pub fn element(fields: &'static [FieldSpec], name: &str) -> &'static [FieldSpec] {
     match fields
         .iter()
         .find(|spec| spec.name == name)
@@ -211,19 +226,19 @@ pub(crate) fn element(fields: &'static [FieldSpec], name: &str) -> &'static [Fie
 }
 
 /// The fields of a message; none if the table does not know the API.
-pub(crate) fn message(api: ApiKey, dir: Direction) -> &'static [FieldSpec] {
+pub fn message(api: ApiKey, dir: Direction) -> &'static [FieldSpec] {
     api.spec().map_or(&[], |spec| spec.message(dir).fields)
 }
 
 /// Validates a body and makes its tree.
-pub(crate) fn decode(
+pub fn decode(
     api: ApiKey,
     version: i16,
     dir: Direction,
     body: &[u8],
-) -> Result<Record<'_>, Error> {
+) -> Result<Record<'_>, TreeError> {
     validate(api, version, dir, body)?;
-    let spec = api.spec().ok_or(Error::Disagreement)?;
+    let spec = api.spec().ok_or(TreeError::Disagreement)?;
     let mut reader = Reader {
         rest: body,
         version,
@@ -237,7 +252,7 @@ pub(crate) fn decode(
 }
 
 /// Writes a tree.
-pub(crate) fn encode(api: ApiKey, version: i16, dir: Direction, root: &Record<'_>) -> Vec<u8> {
+pub fn encode(api: ApiKey, version: i16, dir: Direction, root: &Record<'_>) -> Vec<u8> {
     let flexible = api
         .spec()
         .is_some_and(|spec| spec.is_flexible(dir, version));
@@ -259,11 +274,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn record(&mut self, fields: &'static [FieldSpec]) -> Result<Record<'a>, Error> {
+    fn record(&mut self, fields: &'static [FieldSpec]) -> Result<Record<'a>, TreeError> {
         self.nodes_left = self
             .nodes_left
             .checked_sub(fields.len())
-            .ok_or(Error::TooLarge)?;
+            .ok_or(TreeError::TooLarge)?;
         let mut record = Record::new(fields);
         for (spec, value) in fields.iter().zip(&mut record.values) {
             let here = spec.versions.contains(self.version)
@@ -278,7 +293,7 @@ impl<'a> Reader<'a> {
         Ok(record)
     }
 
-    fn tags(&mut self, record: &mut Record<'a>) -> Result<(), Error> {
+    fn tags(&mut self, record: &mut Record<'a>) -> Result<(), TreeError> {
         for _ in 0..self.varint()? {
             let tag = self.varint()?;
             let size = self.varint()? as usize;
@@ -295,14 +310,14 @@ impl<'a> Reader<'a> {
             let after = std::mem::replace(&mut self.rest, content);
             let value = self.field(&record.fields[at])?;
             if !std::mem::replace(&mut self.rest, after).is_empty() {
-                return Err(Error::Disagreement);
+                return Err(TreeError::Disagreement);
             }
             record.values[at] = value;
         }
         Ok(())
     }
 
-    fn field(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, Error> {
+    fn field(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, TreeError> {
         if !spec.array {
             return self.value(spec);
         }
@@ -311,7 +326,10 @@ impl<'a> Reader<'a> {
         };
         // The walker has seen to it that the elements are there: each takes a byte at least.
         let capacity = count.min(self.rest.len());
-        self.nodes_left = self.nodes_left.checked_sub(count).ok_or(Error::TooLarge)?;
+        self.nodes_left = self
+            .nodes_left
+            .checked_sub(count)
+            .ok_or(TreeError::TooLarge)?;
         match (spec.ty, spec.ty.fixed_size()) {
             (FieldType::Uuid | FieldType::Float64, _) | (_, None) => {
                 let mut list = Vec::with_capacity(capacity);
@@ -330,14 +348,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn element(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, Error> {
+    fn element(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, TreeError> {
         match spec.ty {
             FieldType::Struct(inner) => self.record(inner).map(Node::Record),
             _ => self.value(spec),
         }
     }
 
-    fn value(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, Error> {
+    fn value(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, TreeError> {
         match spec.ty {
             FieldType::String | FieldType::Bytes | FieldType::Records => {
                 match self.length(matches!(spec.ty, FieldType::String))? {
@@ -360,7 +378,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn integer(&mut self, ty: FieldType, size: usize) -> Result<i64, Error> {
+    fn integer(&mut self, ty: FieldType, size: usize) -> Result<i64, TreeError> {
         let bytes = self.take(size)?;
         let unsigned = bytes
             .iter()
@@ -374,7 +392,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Length or count; `short` for the two bytes of a string.
-    fn length(&mut self, short: bool) -> Result<Option<usize>, Error> {
+    fn length(&mut self, short: bool) -> Result<Option<usize>, TreeError> {
         if self.flexible {
             return Ok((self.varint()? as usize).checked_sub(1));
         }
@@ -386,18 +404,24 @@ impl<'a> Reader<'a> {
         Ok(usize::try_from(length).ok())
     }
 
-    fn varint(&mut self) -> Result<u32, Error> {
-        varint::take(&mut self.rest).ok_or(Error::Disagreement)
+    fn varint(&mut self) -> Result<u32, TreeError> {
+        varint::take(&mut self.rest).ok_or(TreeError::Disagreement)
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Error> {
-        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(Error::Disagreement)?;
+    fn take(&mut self, len: usize) -> Result<&'a [u8], TreeError> {
+        let (bytes, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(TreeError::Disagreement)?;
         self.rest = rest;
         Ok(bytes)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(Error::Disagreement)?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], TreeError> {
+        let (bytes, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(TreeError::Disagreement)?;
         self.rest = rest;
         Ok(*bytes)
     }
@@ -566,10 +590,10 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use wire::api::{ApiKey, Direction};
-    use wire::build::default_body;
-    use wire::testing::{Rng, random_body};
-    use wire::walk::validate;
+    use crate::api::{ApiKey, Direction};
+    use crate::build::default_body;
+    use crate::testing::{Rng, random_body};
+    use crate::walk::validate;
 
     use super::{Record, decode, encode, message};
 
