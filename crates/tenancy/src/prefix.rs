@@ -1,0 +1,122 @@
+//! Whose a physical name is (`virtualization.md` 1.4).
+//!
+//! A virtual cluster's name is the prefix of all its physical names, with nothing in between. So the names of two of them
+//! may overlap (`team` and `teamA`), and one function decides, for the data path and for the admin API: the longest
+//! prefix owns the name. Names of deleted virtual clusters stay in the set, so that nobody inherits what they left behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Prefixes of virtual clusters, deleted ones included. Immutable; cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes {
+    /// Folded prefix to the prefix as it is.
+    prefixes: Arc<BTreeMap<String, Arc<str>>>,
+    /// Bytes of the longest.
+    longest: usize,
+}
+
+impl Prefixes {
+    /// The owner of a physical name of a topic, a group or a transaction; `None` if it belongs to no virtual cluster.
+    ///
+    /// Brokers refuse topics that differ from another only in `.` and `_`, and by that would tell of another's topic. So
+    /// names are compared with `.` as `_`.
+    pub fn owner(&self, physical: &str) -> Option<&Arc<str>> {
+        let folded = fold(physical);
+        let most = self.longest.min(folded.len());
+        (1..=most)
+            .rev()
+            .filter(|end| folded.is_char_boundary(*end))
+            .find_map(|end| self.prefixes.get(&folded[..end]))
+    }
+
+    /// Whether `physical` is the name of something of `prefix`, and of nobody with a longer name.
+    pub fn owns(&self, prefix: &str, physical: &str) -> bool {
+        physical.starts_with(prefix) && self.owner(physical).is_some_and(|owner| **owner == *prefix)
+    }
+
+    /// Whether some other prefix begins with `prefix`, so that not all names with it are its own.
+    pub fn has_longer(&self, prefix: &str) -> bool {
+        let folded = fold(prefix);
+        let longer = self.prefixes.range(folded.clone()..);
+        longer
+            .take_while(|(other, _)| other.starts_with(&folded))
+            .any(|(_, other)| **other != *prefix)
+    }
+
+    /// A prefix that is taken already by `prefix`: the same, or one that differs only in `.` and `_`.
+    pub fn same(&self, prefix: &str) -> Option<&Arc<str>> {
+        self.prefixes.get(&fold(prefix))
+    }
+
+    /// All of which one is the beginning of the other and of `prefix` (but `prefix` itself).
+    pub fn overlapping(&self, prefix: &str) -> Vec<&Arc<str>> {
+        let folded = fold(prefix);
+        let overlap = |other: &str| {
+            other != folded && (other.starts_with(&folded) || folded.starts_with(other))
+        };
+        let all = self.prefixes.iter();
+        all.filter(|(other, _)| overlap(other))
+            .map(|(_, prefix)| prefix)
+            .collect()
+    }
+}
+
+impl<P: Into<Arc<str>>> FromIterator<P> for Prefixes {
+    /// Empty prefixes are left out: they would own everything.
+    fn from_iter<I: IntoIterator<Item = P>>(prefixes: I) -> Self {
+        let prefixes: BTreeMap<String, Arc<str>> = prefixes
+            .into_iter()
+            .map(Into::into)
+            .filter(|prefix| !prefix.is_empty())
+            .map(|prefix| (fold(&prefix), prefix))
+            .collect();
+        let longest = prefixes.keys().map(String::len).max().unwrap_or(0);
+        Prefixes {
+            prefixes: Arc::new(prefixes),
+            longest,
+        }
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Prefixes;
+
+    #[test]
+    fn the_longest_prefix_owns() {
+        let prefixes = Prefixes::from_iter(["team", "teamA", "vc1", "vc10", "a.b"]);
+        let owner = |name: &str| prefixes.owner(name).map(|owner| owner.to_string());
+        assert_eq!(owner("teamAusers").as_deref(), Some("teamA"));
+        assert_eq!(owner("teamBusers").as_deref(), Some("team"));
+        assert_eq!(owner("team").as_deref(), Some("team"));
+        assert_eq!(owner("vc10x").as_deref(), Some("vc10"));
+        assert_eq!(owner("vc1x").as_deref(), Some("vc1"));
+        assert_eq!(owner("tea"), None);
+        assert_eq!(owner(""), None);
+        assert_eq!(owner("тест"), None);
+        assert!(prefixes.owns("team", "teamB") && !prefixes.owns("team", "teamA"));
+        // Whose it is, and yet no name of it.
+        assert_eq!(owner("a_bx").as_deref(), Some("a.b"));
+        assert!(!prefixes.owns("a.b", "a_bx") && prefixes.owns("a.b", "a.bx"));
+    }
+
+    #[test]
+    fn overlaps_are_found() {
+        let prefixes = Prefixes::from_iter(["team", "teamA", "a.b", ""]);
+        assert!(prefixes.has_longer("team") && !prefixes.has_longer("teamA"));
+        assert!(prefixes.has_longer("te") && !prefixes.has_longer("x"));
+        assert_eq!(
+            prefixes.same("a_b").map(|p| p.to_string()).as_deref(),
+            Some("a.b")
+        );
+        assert_eq!(prefixes.same("a_bc"), None);
+        assert_eq!(prefixes.overlapping("teamAB").len(), 2);
+        assert_eq!(prefixes.overlapping("team").len(), 1);
+        assert_eq!(prefixes.overlapping("x").len(), 0);
+    }
+}
