@@ -26,11 +26,13 @@ fn two_members_share_the_partitions_and_offsets_survive() -> Result<()> {
         };
         let members = [member()?, member()?];
         wait::until_true("both members to own two partitions", LIMIT, || {
-            members.iter().all(|member| {
-                // Polling serves the rebalance.
+            // Polling serves the rebalance: of all of them, as whoever came first has to give up what it got.
+            for member in &members {
                 let _ = member.poll(Duration::from_millis(50));
-                member.assignment().is_ok_and(|owned| owned.count() == 2)
-            })
+            }
+            members
+                .iter()
+                .all(|member| member.assignment().is_ok_and(|owned| owned.count() == 2))
         })?;
         drop(members);
 
