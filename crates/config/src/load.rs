@@ -119,6 +119,10 @@ fn state_topics(fixed: &Settings, cluster_id: &str) -> StateTopics {
     StateTopics {
         accounts: topic(&gateway::USER_MAPPINGS_TOPIC, "usermappings"),
         acls: topic(&gateway::ACLS_TOPIC, "acls"),
+        vclusters: topic(&gateway::VCLUSTERS_TOPIC, "vclusters"),
+        topic_mappings: topic(&gateway::TOPIC_MAPPINGS_TOPIC, "topicmappings"),
+        groups: topic(&gateway::GROUPS_TOPIC, "groups"),
+        interceptor_configs: topic(&gateway::INTERCEPTOR_CONFIGS_TOPIC, "interceptor_configs"),
         replication_factor: fixed
             .number(&gateway::STORE_REPLICATION_FACTOR)
             .unwrap_or(-1),

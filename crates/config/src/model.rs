@@ -306,10 +306,42 @@ pub struct StateTopics {
     pub accounts: String,
     /// `GATEWAY_ACLS_TOPIC`: access control lists.
     pub acls: String,
+    /// `GATEWAY_VCLUSTERS_TOPIC`: virtual clusters.
+    pub vclusters: String,
+    /// `GATEWAY_TOPIC_MAPPINGS_TOPIC`: alias topics.
+    pub topic_mappings: String,
+    /// `GATEWAY_GROUPS_TOPIC`: groups of service accounts.
+    pub groups: String,
+    /// `GATEWAY_INTERCEPTOR_CONFIGS_TOPIC`: interceptors.
+    pub interceptor_configs: String,
     /// `GATEWAY_TOPIC_STORE_KCACHE_REPLICATION_FACTOR`; -1 is the brokers' default.
     pub replication_factor: i16,
     /// `GATEWAY_STORE_TTL_MS`: everything is read again after this.
     pub refresh_interval: Duration,
+}
+
+impl StateTopics {
+    /// The names of all of them.
+    pub fn names(&self) -> [&str; 6] {
+        let StateTopics {
+            accounts,
+            acls,
+            vclusters,
+            topic_mappings,
+            groups,
+            interceptor_configs,
+            replication_factor: _,
+            refresh_interval: _,
+        } = self;
+        [
+            accounts,
+            acls,
+            vclusters,
+            topic_mappings,
+            groups,
+            interceptor_configs,
+        ]
+    }
 }
 
 /// The admin port.

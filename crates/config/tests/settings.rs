@@ -259,14 +259,14 @@ fn admin_users() {
 #[test]
 fn what_this_version_does_not_act_on_is_told() {
     let lines = warnings(&[
-        ("GATEWAY_GROUPS_TOPIC", "g"),
+        ("GATEWAY_ENCRYPTION_KEYS_TOPIC", "k"),
         ("GATEWAY_AUDIT_LOG_TOPIC", "t"),
     ]);
     assert_eq!(
         lines,
         [
             "GATEWAY_AUDIT_LOG_TOPIC: recognised, but this version does not act on it yet",
-            "GATEWAY_GROUPS_TOPIC: recognised, but this version does not act on it yet"
+            "GATEWAY_ENCRYPTION_KEYS_TOPIC: recognised, but this version does not act on it yet"
         ]
     );
 }

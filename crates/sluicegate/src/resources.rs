@@ -27,6 +27,13 @@ pub(crate) async fn open(config: &Config, client: Client) -> Result<Store, state
     options.topics = [
         (StoreTopic::UserMappings, topics.accounts.clone()),
         (StoreTopic::Acls, topics.acls.clone()),
+        (StoreTopic::Vclusters, topics.vclusters.clone()),
+        (StoreTopic::TopicMappings, topics.topic_mappings.clone()),
+        (StoreTopic::Groups, topics.groups.clone()),
+        (
+            StoreTopic::InterceptorConfigs,
+            topics.interceptor_configs.clone(),
+        ),
     ]
     .into();
     options.replication_factor = topics.replication_factor;
@@ -78,10 +85,10 @@ impl InForce {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.store.snapshot();
         // Connections look at what has changed only.
-        if now.accounts != last.accounts {
+        if now.accounts != last.accounts || now.virtual_clusters != last.virtual_clusters {
             self.accounts.store(Arc::new(accounts_of(&now)));
         }
-        if now.acls != last.acls {
+        if now.acls != last.acls || now.virtual_clusters != last.virtual_clusters {
             self.acls.store(Arc::new(acls_of(&now)));
         }
         *last = now;
@@ -106,7 +113,8 @@ impl Resources for InForce {
 }
 
 fn accounts_of(snapshot: &Snapshot) -> Accounts {
-    snapshot
+    let vclusters = snapshot.virtual_clusters.iter();
+    let accounts: Accounts = snapshot
         .accounts
         .iter()
         .map(|account| Account {
@@ -119,15 +127,24 @@ fn accounts_of(snapshot: &Snapshot) -> Accounts {
                 },
             },
         })
-        .collect()
+        .collect();
+    accounts.with_vclusters(vclusters.map(|vcluster| vcluster.name.as_str()))
 }
 
+/// Bindings that clients have made, and those that virtual clusters declare.
 fn acls_of(snapshot: &Snapshot) -> Acls {
-    snapshot
+    let declared = snapshot
+        .virtual_clusters
+        .iter()
+        .flat_map(|vcluster| vcluster.bindings());
+    let stored = snapshot
         .acls
         .iter()
+        .map(|binding| AclBinding::clone(binding));
+    stored
+        .chain(declared)
         .filter_map(|stored| {
-            let binding = binding_of(stored);
+            let binding = binding_of(&stored);
             if binding.is_none() {
                 tracing::warn!(target: STATE, ?stored, "an access control list entry has no meaning here");
             }

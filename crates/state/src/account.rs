@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::fields;
 use crate::resource::Resource;
 use crate::snapshot::{Snapshot, Table};
 use crate::topic::StoreTopic;
@@ -76,7 +77,9 @@ impl Resource for ServiceAccount {
         let kind = match fields.get("type").and_then(Value::as_str) {
             Some("LOCAL") => AccountKind::Local,
             Some("EXTERNAL") => AccountKind::External {
-                external_names: texts(fields.remove("externalNames"))
+                external_names: fields
+                    .remove("externalNames")
+                    .and_then(fields::texts_of)
                     .ok_or("externalNames is not a list of texts")?,
             },
             _ => return Err("type is neither LOCAL nor EXTERNAL".to_owned()),
@@ -101,19 +104,6 @@ impl Resource for ServiceAccount {
     fn table_mut(snapshot: &mut Snapshot) -> &mut Table<Self> {
         &mut snapshot.accounts
     }
-}
-
-fn texts(value: Option<Value>) -> Option<Vec<String>> {
-    let Some(Value::Array(items)) = value else {
-        return None;
-    };
-    items
-        .into_iter()
-        .map(|item| match item {
-            Value::String(text) => Some(text),
-            _ => None,
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -19,10 +19,14 @@
 
 mod account;
 mod acl;
+mod alias_topic;
 mod committed;
 mod error;
 mod fetch;
+mod fields;
 mod follow;
+mod group;
+mod interceptor;
 mod kafka;
 mod load;
 mod mirror;
@@ -35,14 +39,19 @@ mod snapshot;
 mod store;
 mod topic;
 mod transport;
+mod virtual_cluster;
 mod write;
 
 pub use account::{AccountKind, ServiceAccount};
 pub use acl::{AclBinding, AclOperation, AclPattern, AclPermission, AclResource};
+pub use alias_topic::AliasTopic;
 pub use error::{Conflict, OpenError, StoreError, WriteError};
+pub use group::GatewayGroup;
+pub use interceptor::{Interceptor, Scope};
 pub use resource::Resource;
 pub use snapshot::{Snapshot, Table};
 pub use store::{Options, Status, Store, Upsert};
 pub use topic::StoreTopic;
 pub use transport::{Answering, Call, Encode, Node, Reply, Transport, TransportError};
+pub use virtual_cluster::{AclMode, DeclaredAcl, RetiredPrefix, VirtualCluster};
 pub use write::Changes;

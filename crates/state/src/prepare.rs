@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest};
@@ -47,23 +48,29 @@ pub(crate) async fn prepare(
                 if missing.is_empty() && seen.values().all(has_leaders) {
                     break seen;
                 }
-                for topic in missing {
-                    if created.contains(&topic) {
-                        continue;
-                    }
-                    match create(kafka, topic, replication_factor).await {
-                        Ok(()) => {
-                            created.insert(topic);
+                let wanted: Vec<StoreTopic> = missing
+                    .into_iter()
+                    .filter(|topic| !created.contains(topic))
+                    .collect();
+                match create(kafka, &wanted, replication_factor).await {
+                    Ok(results) => {
+                        for (topic, result) in results {
+                            match result {
+                                Ok(()) => {
+                                    created.insert(topic);
+                                }
+                                Err(failure) if is_passing(&failure) => last = failure.to_string(),
+                                Err(failure) => {
+                                    return Err(OpenError::CannotCreate {
+                                        topic,
+                                        name: kafka.name(topic).to_owned(),
+                                        reason: failure.to_string(),
+                                    });
+                                }
+                            }
                         }
-                        Err(failure) if is_passing(&failure) => last = failure.to_string(),
-                        Err(failure) => {
-                            return Err(OpenError::CannotCreate {
-                                topic,
-                                name: kafka.name(topic).to_owned(),
-                                reason: failure.to_string(),
-                            });
-                        }
                     }
+                    Err(failure) => last = failure.to_string(),
                 }
             }
             Err(failure) => last = failure.to_string(),
@@ -81,42 +88,53 @@ fn has_leaders(topic: &TopicView) -> bool {
     !topic.leaders.is_empty() && topic.leaders.values().all(|leader| *leader >= 0)
 }
 
-async fn create(kafka: &Kafka, topic: StoreTopic, replication_factor: i16) -> Result<(), Failure> {
+/// Creates all of `topics` with one request; what became of each.
+async fn create(
+    kafka: &Kafka,
+    topics: &[StoreTopic],
+    replication_factor: i16,
+) -> Result<Vec<(StoreTopic, Result<(), Failure>)>, Failure> {
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
     let config = |name: &'static str, value: &'static str| {
         CreatableTopicConfig::default()
             .with_name(StrBytes::from_static_str(name))
             .with_value(Some(StrBytes::from_static_str(value)))
     };
-    let wanted = CreatableTopic::default()
-        .with_name(kafka.topic_name(topic))
-        .with_num_partitions(1)
-        .with_replication_factor(replication_factor)
-        .with_configs(vec![
-            config(POLICY, "compact"),
-            // Records are read in place; a broker-wide codec would get in the way.
-            config(COMPRESSION, "uncompressed"),
-        ]);
+    let wanted = |topic: &StoreTopic| {
+        CreatableTopic::default()
+            .with_name(kafka.topic_name(*topic))
+            .with_num_partitions(1)
+            .with_replication_factor(replication_factor)
+            .with_configs(vec![
+                config(POLICY, "compact"),
+                // Records are read in place; a broker-wide codec would get in the way.
+                config(COMPRESSION, "uncompressed"),
+            ])
+    };
     let request = CreateTopicsRequest::default()
-        .with_topics(vec![wanted])
+        .with_topics(topics.iter().map(wanted).collect())
         .with_timeout_ms(CREATE_TIMEOUT_MS);
     let answer = kafka.ask_any(CREATE_TOPICS, &request).await?;
-    for result in answer.topics {
-        match result.error_code {
+    let result = |result: CreatableTopicResult| {
+        let topic = kafka.topic_called(&result.name)?;
+        let outcome = match result.error_code {
             // Another node may have been quicker.
-            TOPIC_ALREADY_EXISTS => {}
+            TOPIC_ALREADY_EXISTS => Ok(()),
             NONE => {
                 tracing::info!(target: STATE, name = kafka.name(topic), "state topic created");
+                Ok(())
             }
-            code => {
-                return Err(Failure::Code {
-                    asked: "CreateTopics",
-                    code,
-                    message: result.error_message.map(|m| m.to_string()),
-                });
-            }
-        }
-    }
-    Ok(())
+            code => Err(Failure::Code {
+                asked: "CreateTopics",
+                code,
+                message: result.error_message.map(|m| m.to_string()),
+            }),
+        };
+        Some((topic, outcome))
+    };
+    Ok(answer.topics.into_iter().filter_map(result).collect())
 }
 
 /// Whether another try may help.

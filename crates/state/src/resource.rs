@@ -6,8 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::account::ServiceAccount;
 use crate::acl::AclBinding;
+use crate::alias_topic::AliasTopic;
+use crate::group::GatewayGroup;
+use crate::interceptor::Interceptor;
 use crate::snapshot::{Snapshot, Table};
 use crate::topic::StoreTopic;
+use crate::virtual_cluster::{RetiredPrefix, VirtualCluster};
 
 /// A kind of thing the store keeps.
 ///
@@ -58,7 +62,15 @@ pub(crate) struct Read {
 }
 
 /// Every kind this release knows.
-pub(crate) const KINDS: &[Kind] = &[kind::<ServiceAccount>(), kind::<AclBinding>()];
+pub(crate) const KINDS: &[Kind] = &[
+    kind::<ServiceAccount>(),
+    kind::<AclBinding>(),
+    kind::<VirtualCluster>(),
+    kind::<RetiredPrefix>(),
+    kind::<AliasTopic>(),
+    kind::<GatewayGroup>(),
+    kind::<Interceptor>(),
+];
 
 const fn kind<R: Resource>() -> Kind {
     Kind {

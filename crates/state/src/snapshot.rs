@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use crate::account::ServiceAccount;
 use crate::acl::AclBinding;
+use crate::alias_topic::AliasTopic;
+use crate::group::GatewayGroup;
+use crate::interceptor::Interceptor;
 use crate::record;
 use crate::resource::Resource;
+use crate::virtual_cluster::{RetiredPrefix, VirtualCluster};
 
 /// Every resource at one moment. Immutable for its readers; a clone shares everything.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +19,16 @@ pub struct Snapshot {
     pub accounts: Table<ServiceAccount>,
     /// ACL bindings.
     pub acls: Table<AclBinding>,
+    /// Virtual clusters, by name.
+    pub virtual_clusters: Table<VirtualCluster>,
+    /// Names of deleted virtual clusters.
+    pub retired: Table<RetiredPrefix>,
+    /// Alias topics, by (virtual cluster, name).
+    pub aliases: Table<AliasTopic>,
+    /// Groups of service accounts, by name.
+    pub groups: Table<GatewayGroup>,
+    /// Interceptors, by name and scope.
+    pub interceptors: Table<Interceptor>,
 }
 
 /// The resources of one kind by name. A clone shares the content until one of the two is changed.
@@ -25,6 +39,11 @@ impl Snapshot {
     /// The account `name` of `vcluster`.
     pub fn account(&self, vcluster: &str, name: &str) -> Option<&Arc<ServiceAccount>> {
         self.accounts.get(&[vcluster, name])
+    }
+
+    /// The virtual cluster of this name; none for `passthrough`, which is built in.
+    pub fn virtual_cluster(&self, name: &str) -> Option<&Arc<VirtualCluster>> {
+        self.virtual_clusters.get(&[name])
     }
 
     /// The account that another authority knows as `name`.

@@ -9,17 +9,36 @@ pub enum StoreTopic {
     UserMappings,
     /// ACL bindings.
     Acls,
+    /// Virtual clusters.
+    Vclusters,
+    /// Alias topics.
+    TopicMappings,
+    /// Groups of service accounts.
+    Groups,
+    /// Interceptors.
+    InterceptorConfigs,
 }
 
 impl StoreTopic {
     /// Every topic, in the order in which they are created and read.
-    pub const ALL: [StoreTopic; 2] = [StoreTopic::UserMappings, StoreTopic::Acls];
+    pub const ALL: [StoreTopic; 6] = [
+        StoreTopic::UserMappings,
+        StoreTopic::Acls,
+        StoreTopic::Vclusters,
+        StoreTopic::TopicMappings,
+        StoreTopic::Groups,
+        StoreTopic::InterceptorConfigs,
+    ];
 
     /// End of the default name, and the `type` label of `gateway_kcache_size`.
     pub fn suffix(self) -> &'static str {
         match self {
             StoreTopic::UserMappings => "usermappings",
             StoreTopic::Acls => "acls",
+            StoreTopic::Vclusters => "vclusters",
+            StoreTopic::TopicMappings => "topicmappings",
+            StoreTopic::Groups => "groups",
+            StoreTopic::InterceptorConfigs => "interceptor_configs",
         }
     }
 
@@ -28,6 +47,10 @@ impl StoreTopic {
         match self {
             StoreTopic::UserMappings => "GATEWAY_USER_MAPPINGS_TOPIC",
             StoreTopic::Acls => "GATEWAY_ACLS_TOPIC",
+            StoreTopic::Vclusters => "GATEWAY_VCLUSTERS_TOPIC",
+            StoreTopic::TopicMappings => "GATEWAY_TOPIC_MAPPINGS_TOPIC",
+            StoreTopic::Groups => "GATEWAY_GROUPS_TOPIC",
+            StoreTopic::InterceptorConfigs => "GATEWAY_INTERCEPTOR_CONFIGS_TOPIC",
         }
     }
 

@@ -306,15 +306,15 @@ settings! { STATE:
     STORE_TTL = Setting::new("GATEWAY_STORE_TTL_MS", POSITIVE_MS, "Full refresh of the state.").default("604800000");
     STORE_REPLICATION_FACTOR = Setting::new("GATEWAY_TOPIC_STORE_KCACHE_REPLICATION_FACTOR", REPLICATION, "Replicas of state topics; -1 is the brokers' default.").default("-1");
     LICENSE_TOPIC = Setting::new("GATEWAY_LICENSE_TOPIC", Kind::Topic, "Reserved.").computed("…`_license`").ignored("no licence is needed");
-    TOPIC_MAPPINGS_TOPIC = Setting::new("GATEWAY_TOPIC_MAPPINGS_TOPIC", Kind::Topic, "Aliases and concentrated topics.").computed("…`_topicmappings`").not_yet();
+    TOPIC_MAPPINGS_TOPIC = Setting::new("GATEWAY_TOPIC_MAPPINGS_TOPIC", Kind::Topic, "Aliases and concentrated topics.").computed("…`_topicmappings`");
     USER_MAPPINGS_TOPIC = Setting::new("GATEWAY_USER_MAPPINGS_TOPIC", Kind::Topic, "Service accounts.").computed("…`_usermappings`");
     CONSUMER_OFFSETS_TOPIC = Setting::new("GATEWAY_CONSUMER_OFFSETS_TOPIC", Kind::Topic, "Offsets on concentrated topics.").computed("…`_consumer_offsets`").not_yet();
-    INTERCEPTOR_CONFIGS_TOPIC = Setting::new("GATEWAY_INTERCEPTOR_CONFIGS_TOPIC", Kind::Topic, "Interceptors.").computed("…`_interceptor_configs`").not_yet();
+    INTERCEPTOR_CONFIGS_TOPIC = Setting::new("GATEWAY_INTERCEPTOR_CONFIGS_TOPIC", Kind::Topic, "Interceptors.").computed("…`_interceptor_configs`");
     ENCRYPTION_CONFIGS_TOPIC = Setting::new("GATEWAY_ENCRYPTION_CONFIGS_TOPIC", Kind::Topic, "Encryption settings.").computed("…`_encryption_configs`").not_yet();
     ACLS_TOPIC = Setting::new("GATEWAY_ACLS_TOPIC", Kind::Topic, "Access control lists.").computed("…`_acls`");
     AUDIT_LOG_TOPIC = Setting::new("GATEWAY_AUDIT_LOG_TOPIC", Kind::Topic, "Audit log.").computed("…`_auditlogs`").not_yet();
-    VCLUSTERS_TOPIC = Setting::new("GATEWAY_VCLUSTERS_TOPIC", Kind::Topic, "Virtual clusters.").computed("…`_vclusters`").not_yet();
-    GROUPS_TOPIC = Setting::new("GATEWAY_GROUPS_TOPIC", Kind::Topic, "Groups of service accounts.").computed("…`_groups`").not_yet();
+    VCLUSTERS_TOPIC = Setting::new("GATEWAY_VCLUSTERS_TOPIC", Kind::Topic, "Virtual clusters.").computed("…`_vclusters`");
+    GROUPS_TOPIC = Setting::new("GATEWAY_GROUPS_TOPIC", Kind::Topic, "Groups of service accounts.").computed("…`_groups`");
     ENCRYPTION_KEYS_TOPIC = Setting::new("GATEWAY_ENCRYPTION_KEYS_TOPIC", Kind::Topic, "Wrapped keys.").computed("…`_encryption_keys`").not_yet();
     DATA_QUALITY_TOPIC = Setting::new("GATEWAY_DATA_QUALITY_TOPIC", Kind::Topic, "Violations of data quality rules.").computed("…`_data_quality_violation`").not_yet();
 }
