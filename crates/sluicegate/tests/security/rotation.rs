@@ -10,7 +10,8 @@ use crate::front::{FrontOptions, Route, managed};
 use crate::world::{AUDIENCE, World, client, world};
 
 /// Life of a token, and so of a session.
-const LIFE: Duration = Duration::from_secs(4);
+/// Clients renew at nine tenths of it; what is left has to do on a busy machine, too.
+const LIFE: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(30);
 
