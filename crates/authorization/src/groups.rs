@@ -1,16 +1,15 @@
 //! Members of groups, lists of groups, their deletion.
 
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
-use wire::error_code::{GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED};
+use wire::error_code::{
+    GROUP_AUTHORIZATION_FAILED, INVALID_REGULAR_EXPRESSION, TOPIC_AUTHORIZATION_FAILED,
+};
 
 use crate::names::Needs;
 use crate::refusal::refuse_decoded;
 use crate::request::{Request, error_record, take_denied};
 use crate::ruling::{AnswerWork, Error, Ruling};
 use wire::tree::{Node, Record};
-
-/// The regular expression cannot be used.
-const INVALID_REGULAR_EXPRESSION: i16 = 128;
 
 /// The topology of a streams group is not valid.
 const STREAMS_INVALID_TOPOLOGY: i16 = 130;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use auth::acl::{AclView, Operation, ResourceType};
 use wire::api::{ApiKey, Direction};
 use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
-use wire::schema::{Entity, FieldSpec, FieldType};
+use wire::reply;
+pub(crate) use wire::reply::error_record;
+use wire::schema::{Entity, FieldSpec};
 
 use crate::names::{self, Needs};
 use crate::ruling::{AnswerWork, Error, Ruling, TopicNames};
@@ -153,23 +155,7 @@ impl<'a> Request<'a> {
         code: i16,
         finish: fn(&mut Record<'static>),
     ) -> Record<'static> {
-        let mut denial = self.echo(element, topic, code);
-        for spec in element.iter().filter(|spec| spec.array) {
-            let FieldType::Struct(partition) = spec.ty else {
-                continue;
-            };
-            let Some(index) = partition.iter().find(|spec| is_partition(spec)) else {
-                continue;
-            };
-            let told = partitions(topic).into_iter().map(|value| {
-                let mut told = error_record(partition, code);
-                told.set(index.name, Node::Int(value));
-                finish(&mut told);
-                Node::Record(told)
-            });
-            denial.set(spec.name, Node::List(told.collect()));
-        }
-        denial
+        reply::topic_error(element, topic, code, finish)
     }
 
     /// An element of an answer with the names of the request's and an error code.
@@ -179,20 +165,7 @@ impl<'a> Request<'a> {
         asked: &Record<'_>,
         code: i16,
     ) -> Record<'static> {
-        const SAME: [Entity; 7] = [
-            Entity::TopicName,
-            Entity::TopicId,
-            Entity::GroupId,
-            Entity::TransactionalId,
-            Entity::ResourceName,
-            Entity::ResourceType,
-            Entity::ProducerId,
-        ];
-        let mut told = error_record(element, code);
-        for spec in element.iter().filter(|spec| SAME.contains(&spec.entity)) {
-            told.set(spec.name, asked.meaning(spec.entity).to_owned());
-        }
-        told
+        reply::echo(element, asked, code)
     }
 }
 
@@ -234,18 +207,6 @@ pub(crate) fn refuse_twins<K: Eq + Hash>(
     }
 }
 
-/// A struct of an answer with its own error code set, if it has one.
-pub(crate) fn error_record(fields: &'static [FieldSpec], code: i16) -> Record<'static> {
-    let mut record = Record::new(fields);
-    if let Some(spec) = fields
-        .iter()
-        .find(|spec| spec.entity == Entity::ErrorCode && !spec.array)
-    {
-        record.set(spec.name, Node::Int(code.into()));
-    }
-    record
-}
-
 /// Sets the error text next to the error code to Kafka's own for the code.
 pub(crate) fn with_text(mut record: Record<'static>, code: i16) -> Record<'static> {
     let field = record
@@ -272,38 +233,4 @@ pub(crate) fn text(code: i16) -> &'static str {
         INVALID_REQUEST => "The request is not valid.",
         _ => "The request is refused.",
     }
-}
-
-/// Partitions that a topic of a request asks for.
-pub(crate) fn partitions(topic: &Record<'_>) -> Vec<i64> {
-    for spec in topic.fields() {
-        match topic.get(spec.name) {
-            Node::Ints(partitions) if spec.name.starts_with("Partition") => {
-                return partitions.clone();
-            }
-            Node::List(list)
-                if list
-                    .iter()
-                    .filter_map(Node::as_record)
-                    .any(|record| record.fields().iter().any(is_partition)) =>
-            {
-                let index = |record: &Record<'_>| {
-                    let index = record.fields().iter().find(|spec| is_partition(spec));
-                    index.map(|spec| record.int(spec.name))
-                };
-                return list
-                    .iter()
-                    .filter_map(Node::as_record)
-                    .filter_map(index)
-                    .collect();
-            }
-            _ => {}
-        }
-    }
-    Vec::new()
-}
-
-/// ElectLeaders alone calls it by another name, without an entity.
-fn is_partition(spec: &FieldSpec) -> bool {
-    !spec.array && (spec.entity == Entity::Partition || spec.name == "PartitionId")
 }

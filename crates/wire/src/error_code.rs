@@ -44,6 +44,12 @@ pub const ILLEGAL_SASL_STATE: i16 = 34;
 pub const UNSUPPORTED_VERSION: i16 = 35;
 /// A topic of that name exists.
 pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+/// The number of partitions is not valid.
+pub const INVALID_PARTITIONS: i16 = 37;
+/// The replication factor is not valid.
+pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+/// A configuration is not valid.
+pub const INVALID_CONFIG: i16 = 40;
 /// The broker is not the controller.
 pub const NOT_CONTROLLER: i16 = 41;
 /// The request is not valid.
@@ -60,7 +66,11 @@ pub const SASL_AUTHENTICATION_FAILED: i16 = 58;
 pub const DELEGATION_TOKEN_AUTH_DISABLED: i16 = 61;
 /// No such fetch session.
 pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
+/// Topics are not deleted here.
+pub const TOPIC_DELETION_DISABLED: i16 = 73;
 /// No such topic id.
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
 /// Brokers or controllers were asked for on a listener of the other kind.
 pub const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
+/// The regular expression cannot be used.
+pub const INVALID_REGULAR_EXPRESSION: i16 = 128;

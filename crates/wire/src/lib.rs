@@ -11,6 +11,7 @@
 //! | [`rewrite`] | changes fields, giving patches and untouched slices |
 //! | [`stream`] | validates a body of which only a window is in memory |
 //! | [`tree`] | whole messages as trees, for what has to be understood and changed |
+//! | [`reply`] | parts of answers out of parts of requests |
 //! | [`build`] | default and error bodies |
 //! | [`testing`] | random valid bodies, for tests and fuzz targets |
 //! | [`records`] | record batches, which the protocol treats as bytes |
@@ -24,6 +25,7 @@ pub mod error_code;
 pub mod header;
 pub mod plan;
 pub mod records;
+pub mod reply;
 pub mod rewrite;
 pub mod schema;
 pub mod stream;

@@ -104,6 +104,16 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Every field with its value, to be changed.
+    pub fn each_mut(&mut self) -> impl Iterator<Item = (&'static FieldSpec, &mut Node<'a>)> {
+        self.fields.iter().zip(&mut self.values)
+    }
+
+    /// Takes out tagged fields that the table does not know, of this struct only; tells whether there were any.
+    pub fn drop_unknown(&mut self) -> bool {
+        !std::mem::take(&mut self.unknown).is_empty()
+    }
+
     /// Integer; 0 if absent.
     pub fn int(&self, name: &str) -> i64 {
         self.get(name).as_int()

@@ -1,0 +1,121 @@
+//! Topic ids (KIP-516). A plain topic keeps its own. An alias has one of its own, so that clients, which keep a map from ids to names, can
+//! tell it from its target (`virtualization.md` 2.3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::tenant::Tenant;
+
+/// A topic id.
+pub type TopicId = [u8; 16];
+
+/// What is known of the topics of Kafka.
+pub trait Topics {
+    /// The name of a topic; `None` if nobody knows the id.
+    fn name(&self, id: &TopicId) -> Option<Arc<str>>;
+
+    /// The id of a topic; `None` if it is not known.
+    fn id(&self, name: &str) -> Option<TopicId>;
+
+    /// The topics of Kafka with their partitions. `None`: not at hand.
+    fn all(&self) -> Option<&[(Arc<str>, usize)]>;
+}
+
+/// Where no topic ids play a part.
+impl Topics for () {
+    fn name(&self, _id: &TopicId) -> Option<Arc<str>> {
+        None
+    }
+
+    fn id(&self, _name: &str) -> Option<TopicId> {
+        None
+    }
+
+    fn all(&self) -> Option<&[(Arc<str>, usize)]> {
+        None
+    }
+}
+
+/// The ids of the aliases of a virtual cluster, both ways.
+#[derive(Debug, Default)]
+pub(crate) struct AliasIds {
+    aliases: HashMap<TopicId, (Arc<str>, TopicId)>,
+}
+
+impl AliasIds {
+    pub(crate) fn new(tenant: &Tenant, topics: &dyn Topics) -> AliasIds {
+        let pairs = tenant.aliases().filter_map(|(alias, target)| {
+            let target = topics.id(target.as_str())?;
+            Some((
+                of_alias(tenant.name(), alias, target),
+                (alias.clone(), target),
+            ))
+        });
+        AliasIds {
+            aliases: pairs.collect(),
+        }
+    }
+
+    /// The alias of this id, and the id of its target.
+    pub(crate) fn find(&self, id: &TopicId) -> Option<(&Arc<str>, TopicId)> {
+        self.aliases.get(id).map(|(alias, target)| (alias, *target))
+    }
+}
+
+/// The id of an alias: the same on every node and after every restart, another one when its target is created anew.
+pub fn of_alias(vcluster: &str, alias: &str, target: TopicId) -> TopicId {
+    (0..=u8::MAX)
+        .map(|round| hash(vcluster, alias, target, round))
+        .find(is_usable)
+        .unwrap_or(target)
+}
+
+fn hash(vcluster: &str, alias: &str, target: TopicId, round: u8) -> TopicId {
+    let mut context = Context::new(&SHA256);
+    for part in [
+        b"alias".as_slice(),
+        vcluster.as_bytes(),
+        alias.as_bytes(),
+        &target,
+        &[round],
+    ] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut id = TopicId::default();
+    id.copy_from_slice(&context.finish().as_ref()[..16]);
+    id[6] = id[6] & 0x0f | 0x40; // version 4
+    id[8] = id[8] & 0x3f | 0x80; // variant
+    id
+}
+
+/// Kafka gives no topic an id whose text begins with a dash: command lines take it for an option.
+fn is_usable(id: &TopicId) -> bool {
+    const DASH: u8 = 62; // in the alphabet of base64url
+    id[0] >> 2 != DASH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_aliases_are_their_own() {
+        let one = of_alias("A", "orders", [7; 16]);
+        assert_eq!(one, of_alias("A", "orders", [7; 16]));
+        for other in [
+            of_alias("B", "orders", [7; 16]),
+            of_alias("A", "orders2", [7; 16]),
+            of_alias("A", "orders", [8; 16]),
+            of_alias("Aor", "ders", [7; 16]),
+        ] {
+            assert_ne!(one, other);
+        }
+        for n in 0..1000_u32 {
+            let id = of_alias("A", &n.to_string(), [7; 16]);
+            assert!(is_usable(&id) && id[6] >> 4 == 4 && id[8] >> 6 == 2);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Virtual clusters at one moment: which names they have, and what those are called in Kafka.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::Prefixes;
+
+/// The virtual cluster of everybody who has no other one.
+pub const PASSTHROUGH: &str = "passthrough";
+
+/// Topics of Kafka itself. No virtual cluster has topics of these names.
+pub const INTERNAL_TOPICS: [&str; 4] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+    "__cluster_metadata",
+];
+
+/// The name of a topic, group or transaction as Kafka has it. What clients say and see are plain texts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Physical(String);
+
+impl Physical {
+    /// A name that came from Kafka.
+    pub fn from_kafka(name: impl Into<String>) -> Physical {
+        Physical(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+}
+
+/// Who is asked for rights in a virtual cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Whether access control lists are in force.
+    pub acl_enabled: bool,
+    /// The lists are declared with the virtual cluster: clients cannot change them.
+    pub declared: bool,
+    /// Names of those whom no list applies to.
+    pub super_users: BTreeSet<String>,
+}
+
+/// A virtual cluster as it is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Definition {
+    /// Its name, which is its prefix.
+    pub name: String,
+    /// Who may do what.
+    pub rights: Rights,
+}
+
+/// An alias topic as it is stored.
+#[derive(Clone, Debug)]
+pub struct AliasDefinition {
+    /// The virtual cluster in which it can be seen, [`PASSTHROUGH`] included.
+    pub vcluster: String,
+    /// The name it has there.
+    pub name: String,
+    /// The topic it stands for.
+    pub target: String,
+}
+
+/// All virtual clusters at one moment. It does not change; a newer one replaces it.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    tenants: HashMap<Arc<str>, Arc<Tenant>>,
+}
+
+impl Tenants {
+    /// `retired` are names of deleted virtual clusters, whose resources nobody sees.
+    pub fn new(
+        definitions: Vec<Definition>,
+        retired: impl IntoIterator<Item = String>,
+        aliases: impl IntoIterator<Item = AliasDefinition>,
+    ) -> Tenants {
+        let names = definitions.iter().map(|definition| definition.name.clone());
+        let prefixes: Prefixes = names.chain(retired).collect();
+        let mut by_vcluster: HashMap<String, BTreeMap<Arc<str>, Arc<str>>> = HashMap::new();
+        for alias in aliases {
+            let of = by_vcluster.entry(alias.vcluster).or_default();
+            of.insert(alias.name.into(), alias.target.into());
+        }
+        let passthrough = Definition {
+            name: PASSTHROUGH.to_owned(),
+            ..Definition::default()
+        };
+        let tenants = definitions.into_iter().chain([passthrough]);
+        let tenants = tenants.map(|definition| {
+            let aliases = by_vcluster.remove(&definition.name).unwrap_or_default();
+            let tenant = Tenant::new(definition, prefixes.clone(), aliases);
+            (tenant.name.clone(), Arc::new(tenant))
+        });
+        Tenants {
+            tenants: tenants.collect(),
+        }
+    }
+
+    /// The virtual cluster of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(name)
+    }
+}
+
+/// One virtual cluster.
+#[derive(Debug)]
+pub struct Tenant {
+    name: Arc<str>,
+    /// Empty for [`PASSTHROUGH`].
+    prefix: Arc<str>,
+    prefixes: Prefixes,
+    rights: Rights,
+    /// Alias to target.
+    aliases: BTreeMap<Arc<str>, Arc<str>>,
+    /// Target to its aliases, in order.
+    targets: HashMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+impl Tenant {
+    fn new(
+        definition: Definition,
+        prefixes: Prefixes,
+        aliases: BTreeMap<Arc<str>, Arc<str>>,
+    ) -> Tenant {
+        let name: Arc<str> = definition.name.into();
+        let prefix = match &*name {
+            PASSTHROUGH => "".into(),
+            _ => name.clone(),
+        };
+        let mut targets: HashMap<Arc<str>, Vec<Arc<str>>> = HashMap::new();
+        for (alias, target) in &aliases {
+            targets
+                .entry(target.clone())
+                .or_default()
+                .push(alias.clone());
+        }
+        Tenant {
+            name,
+            prefix,
+            prefixes,
+            rights: definition.rights,
+            aliases,
+            targets,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Who may do what in it.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// Whether names are the same on both sides, but for aliases.
+    pub fn is_passthrough(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
+    /// Whether there is anything to map.
+    pub fn maps(&self) -> bool {
+        !self.is_passthrough() || self.has_aliases()
+    }
+
+    /// Whether any topic has another name than its own.
+    pub fn has_aliases(&self) -> bool {
+        !self.aliases.is_empty()
+    }
+
+    /// Whether the topic is an alias.
+    pub fn is_alias(&self, logical: &str) -> bool {
+        self.aliases.contains_key(logical)
+    }
+
+    /// Aliases with what they stand for.
+    pub fn aliases(&self) -> impl Iterator<Item = (&Arc<str>, Physical)> {
+        let pair = |(alias, target): (_, &Arc<str>)| (alias, Physical(target.to_string()));
+        self.aliases.iter().map(pair)
+    }
+
+    /// Whether a topic may have this name here: it is an alias, or its physical name belongs to nobody else.
+    pub fn has_topic(&self, logical: &str) -> bool {
+        self.is_alias(logical) || self.has_name(logical)
+    }
+
+    /// Whether a group or a transaction may have this name here. The empty group is none: with the prefix it would become one.
+    pub fn has_name(&self, logical: &str) -> bool {
+        self.is_passthrough()
+            || (!logical.is_empty() && self.prefixes.owns(&self.prefix, &self.prefixed(logical)))
+    }
+
+    /// What a topic is called in Kafka.
+    pub fn topic(&self, logical: &str) -> Physical {
+        match self.aliases.get(logical) {
+            Some(target) => Physical(target.to_string()),
+            None => self.physical(logical),
+        }
+    }
+
+    /// What a group or a transaction is called in Kafka.
+    pub fn physical(&self, logical: &str) -> Physical {
+        Physical(self.prefixed(logical))
+    }
+
+    /// What a group or a transaction of Kafka is called here; `None` if it is not of this virtual cluster.
+    pub fn logical<'n>(&self, physical: &'n str) -> Option<&'n str> {
+        if self.is_passthrough() {
+            return Some(physical);
+        }
+        let logical = physical.strip_prefix(&*self.prefix)?;
+        (!logical.is_empty() && self.prefixes.owns(&self.prefix, physical)).then_some(logical)
+    }
+
+    /// All names that a topic of Kafka has here: its own first, then aliases in order. None if it cannot be seen.
+    pub fn logical_topics<'n>(&'n self, physical: &'n str) -> impl Iterator<Item = &'n str> {
+        // An alias of this name hides the topic.
+        let own = self.logical(physical).filter(|own| !self.is_alias(own));
+        let aliases = self.targets.get(physical);
+        own.into_iter()
+            .chain(aliases.into_iter().flatten().map(|alias| &**alias))
+    }
+
+    /// The cluster id that clients see.
+    pub fn cluster_id<'n>(&self, physical: &'n str) -> Cow<'n, str> {
+        match self.is_passthrough() {
+            true => Cow::Borrowed(physical),
+            false => Cow::Owned(format!("{}@{physical}", self.name)),
+        }
+    }
+
+    fn prefixed(&self, logical: &str) -> String {
+        format!("{}{logical}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenants() -> Tenants {
+        let define = |name: &str| Definition {
+            name: name.to_owned(),
+            ..Definition::default()
+        };
+        let alias = |vcluster: &str, name: &str, target: &str| AliasDefinition {
+            vcluster: vcluster.to_owned(),
+            name: name.to_owned(),
+            target: target.to_owned(),
+        };
+        Tenants::new(
+            vec![define("A"), define("AB")],
+            ["AC".to_owned()],
+            [
+                alias("A", "shared", "raw"),
+                alias("A", "also", "raw"),
+                alias("A", "orders", "other"),
+                alias("passthrough", "alias", "raw"),
+            ],
+        )
+    }
+
+    #[test]
+    fn names_have_a_prefix_and_an_owner() {
+        let tenants = tenants();
+        let a = tenants.get("A").unwrap();
+        assert_eq!(a.topic("x").as_str(), "Ax");
+        assert_eq!(a.physical("g").as_str(), "Ag");
+        assert!(a.has_topic("x") && a.has_name("x"));
+        for foreign in ["Bx", "B", "Cx", ""] {
+            assert!(!a.has_topic(foreign) && !a.has_name(foreign), "{foreign}");
+        }
+        assert_eq!(a.logical("Ax"), Some("x"));
+        for foreign in ["A", "ABx", "ACx", "x", ""] {
+            assert_eq!(a.logical(foreign), None, "{foreign}");
+        }
+        assert_eq!(tenants.get("AB").unwrap().logical("ABx"), Some("x"));
+        assert_eq!(a.cluster_id("id"), "A@id");
+        assert!(tenants.get("AC").is_none());
+    }
+
+    #[test]
+    fn aliases_come_first_and_hide() {
+        let tenants = tenants();
+        let a = tenants.get("A").unwrap();
+        assert_eq!(a.topic("shared").as_str(), "raw");
+        assert!(a.has_topic("shared") && a.is_alias("shared"));
+        assert_eq!(
+            a.logical_topics("raw").collect::<Vec<_>>(),
+            ["also", "shared"]
+        );
+        assert_eq!(a.logical_topics("other").collect::<Vec<_>>(), ["orders"]);
+        assert_eq!(a.logical_topics("Aorders").count(), 0);
+        assert_eq!(a.logical_topics("Ax").collect::<Vec<_>>(), ["x"]);
+        let all = tenants.get("passthrough").unwrap();
+        assert_eq!(
+            all.logical_topics("raw").collect::<Vec<_>>(),
+            ["raw", "alias"]
+        );
+        assert_eq!(all.logical("ABx"), Some("ABx"));
+        assert!(all.maps() && !tenants.get("AB").unwrap().has_aliases());
+    }
+}
