@@ -33,6 +33,7 @@ mod mirror;
 mod prepare;
 mod produce;
 mod record;
+mod resolve;
 mod resource;
 mod shared;
 mod snapshot;

@@ -16,8 +16,8 @@ use wire::records::BatchHeader;
 use crate::error::{StoreError, WriteError};
 use crate::kafka::{End, Failure, Kafka, Offsets, Place};
 use crate::produce::{self, Batch, Producer, StepError};
-use crate::record::{Draft, MAX_KEY, MAX_VALUE};
-use crate::resource::Resource;
+use crate::record::{self, Draft, Key, MAX_KEY, MAX_VALUE};
+use crate::resource::{self, Resource};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
@@ -40,6 +40,37 @@ impl Changes {
     /// Deletes the resource that has the name of this one.
     pub fn delete<R: Resource>(&mut self, resource: &R) {
         self.0.push(Draft::delete::<R>(&resource.name()));
+    }
+
+    /// What `snapshot` becomes by these changes: for a store that is kept elsewhere than in Kafka.
+    pub fn applied_to(&self, snapshot: &Snapshot) -> Snapshot {
+        let mut snapshot = snapshot.clone();
+        for draft in &self.0 {
+            let Ok(key) = Key::parse(draft.key.as_bytes()) else {
+                continue;
+            };
+            let Some(kind) = resource::find(draft.topic, &key.kind) else {
+                continue;
+            };
+            match draft
+                .value
+                .as_ref()
+                .map(|v| record::parse_value(v.as_bytes()))
+            {
+                None => (kind.remove)(&mut snapshot, &key.text),
+                Some(Ok((version, fields))) => {
+                    let read = resource::Read {
+                        version,
+                        name: key.name,
+                        fields,
+                    };
+                    // What was made from a resource can be read as one.
+                    let _ = (kind.put)(&mut snapshot, &key.text, read);
+                }
+                Some(Err(_)) => {}
+            }
+        }
+        snapshot
     }
 }
 
