@@ -1,4 +1,4 @@
-//! One request, one answer, one connection: enough of an HTTP client to ask an identity provider now and then.
+//! One request, one answer, one connection: enough of an HTTP client to ask an identity provider or an admin port.
 //!
 //! The answer is bounded in size and time. Nothing is followed or tried again here.
 
@@ -28,7 +28,7 @@ use crate::tls::client::server_name;
 const MIN_BUFFER_BYTES: usize = 8 << 10;
 
 /// Where to send requests: one URL.
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -37,29 +37,33 @@ pub(crate) struct Endpoint {
 }
 
 /// Bounds of one exchange.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
     /// For connecting, and again for the TLS handshake.
-    pub(crate) connect: Duration,
+    pub connect: Duration,
     /// For the answer.
-    pub(crate) answer: Duration,
+    pub answer: Duration,
     /// Largest body that is read.
-    pub(crate) max_bytes: usize,
+    pub max_bytes: usize,
 }
 
 /// What came back.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
     /// `Location`, if it is text.
-    pub(crate) location: Option<String>,
-    pub(crate) body: Zeroizing<Vec<u8>>,
+    pub location: Option<String>,
+    /// The body, whatever the status.
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 /// Why nothing came back. Holds nothing of the request.
 #[derive(Debug, Error)]
-pub(crate) enum HttpError {
+pub enum HttpError {
+    /// Connecting, the TLS handshake or the exchange failed.
     #[error("{0}")]
     Failed(String),
+    /// One of the [`Limits`] of time ran out.
     #[error("no answer within {0:?}")]
     TooSlow(Duration),
 }
@@ -69,7 +73,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// What is wrong with the URL or the TLS configuration.
-    pub(crate) fn new(
+    pub fn new(
         url: &str,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, String>,
     ) -> Result<Self, String> {
@@ -123,12 +127,12 @@ impl Endpoint {
     }
 
     /// The path and query of the URL.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         &self.path
     }
 
     /// A request to `path` of this place.
-    pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
+    pub fn request(&self, method: Method, path: &str) -> Builder {
         Request::builder()
             .method(method)
             .uri(path)
@@ -136,7 +140,10 @@ impl Endpoint {
     }
 
     /// Sends a request made by [`Endpoint::request`].
-    pub(crate) async fn send(
+    ///
+    /// # Errors
+    /// No whole answer came within `limits`; the request may have been carried out all the same.
+    pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
         limits: Limits,
@@ -154,7 +161,7 @@ impl Endpoint {
     }
 
     /// Host and port.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 }

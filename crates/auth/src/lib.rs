@@ -24,7 +24,7 @@
 
 pub mod accounts;
 pub mod acl;
-mod http;
+pub mod http;
 pub mod sasl;
 pub mod server;
 pub mod tls;

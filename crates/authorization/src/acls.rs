@@ -106,6 +106,9 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
         _ => Operation::Alter,
     };
     let root = request.decode()?;
+    if operation == Operation::Alter && request.access.is_declared() {
+        return refuse_decoded(request, &root, CLUSTER_AUTHORIZATION_FAILED);
+    }
     if !request.access.allowed_cluster(operation) {
         return refuse_decoded(request, &root, CLUSTER_AUTHORIZATION_FAILED);
     }

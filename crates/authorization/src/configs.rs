@@ -46,7 +46,8 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
                 )));
             }
         };
-        let allowed = request.access.allowed(operation, resource_type, name);
+        let physical = resource_type == ResourceType::Cluster && request.access.is_confined();
+        let allowed = !physical && request.access.allowed(operation, resource_type, name);
         Ok((!allowed).then(|| with_text(request.echo(element, resource, code), code)))
     })?;
     if request.api == ApiKey::INCREMENTAL_ALTER_CONFIGS {

@@ -16,7 +16,7 @@ use wire::tree::{self as message, Node, Record};
 /// DescribeGroups, ConsumerGroupDescribe, ShareGroupDescribe, StreamsGroupDescribe: DESCRIBE on each group. For the newer ones a group
 /// that works on a topic without DESCRIBE is not shown.
 pub(crate) fn groups(request: &Request<'_>) -> Result<Ruling, Error> {
-    if !request.access.enabled() {
+    if request.access.is_open() {
         return Ok(Ruling::Forward);
     }
     let mut root = request.decode()?;
@@ -38,7 +38,7 @@ pub(crate) fn groups(request: &Request<'_>) -> Result<Ruling, Error> {
         }))
     })?;
     let operations = root.int("IncludeAuthorizedOperations") != 0;
-    let shows_topics = request.api != ApiKey::DESCRIBE_GROUPS && !request.access.unlimited();
+    let shows_topics = request.api != ApiKey::DESCRIBE_GROUPS && request.access.is_checked();
     if root.list(requested).is_empty() || !(operations || shows_topics) {
         return Ok(request.partly(&root, requested, "Groups", denied));
     }
@@ -112,7 +112,7 @@ fn all_visible(view: &AclView, node: &Node<'_>) -> bool {
 /// A page of a request for all topics could be full of topics of others, and would say where the next page begins by the name of one. So
 /// it is made a request for some.
 pub(crate) fn topic_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
-    if !request.access.enabled() {
+    if request.access.is_open() {
         return Ok(Ruling::Forward);
     }
     let mut root = request.decode()?;

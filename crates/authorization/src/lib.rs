@@ -72,6 +72,7 @@ pub fn judge(
     };
     match rules::rule(api) {
         None | Some(Rule::Closed) => Ok(Ruling::Close),
+        Some(Rule::Open) if access.is_confined() => Ok(Ruling::Close),
         Some(Rule::Open) => Ok(Ruling::Forward),
         Some(Rule::Refused(code)) => refusal::refuse(&request, code),
         Some(Rule::Allowed(_))
@@ -80,6 +81,12 @@ pub fn judge(
             Ok(Ruling::Forward)
         }
         Some(Rule::Allowed(judge) | Rule::Always(judge)) => judge(&request),
+        // About the physical cluster: none of a virtual cluster's business.
+        Some(Rule::Cluster(_, code))
+            if access.is_confined() && api != ApiKey::LIST_CONFIG_RESOURCES =>
+        {
+            refusal::refuse(&request, code)
+        }
         Some(Rule::Cluster(operation, _)) if access.allowed_cluster(operation) => {
             Ok(Ruling::Forward)
         }

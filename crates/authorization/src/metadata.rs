@@ -20,7 +20,9 @@ const SAYS_AUTO_CREATION: i16 = 4;
 /// DESCRIBE on each topic; denied ones fail by name if they were asked for by name, and are left out if all were asked for. A topic that
 /// does not exist is created only for who has CREATE on the cluster or on it.
 pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
-    if request.access.unlimited() && (!request.access.enabled() || request.version < 8) {
+    let access = request.access;
+    let says_nothing = access.is_open() || (access.unlimited() && request.version < 8);
+    if says_nothing && access.auto_creation() {
         return Ok(Ruling::Forward);
     }
     let mut root = request.decode()?;
@@ -42,27 +44,33 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
     let cluster_operations =
         flag("IncludeClusterAuthorizedOperations").then(|| cluster_operations(request.access));
     let untouched = denied.is_empty() && uncreatable.is_empty();
-    let hides = all && !request.access.unlimited();
-    if untouched && !hides && !topic_operations && cluster_operations.is_none() {
+    let hides = all && request.access.is_checked();
+    let works = !untouched || hides || topic_operations || cluster_operations.is_some();
+    let forbids = !access.auto_creation() && !all && wants_creation(request, &root);
+    if !works && !forbids {
         return Ok(Ruling::Forward);
     }
 
     let view = request.access.clone();
-    let creating = !uncreatable.is_empty();
-    let answer = AnswerWork::new(request.api, move |answer, _| {
-        answer.edit_list("Topics", |topics| {
-            if hides {
-                topics.retain(|topic| is_visible(&view, topic));
+    let creating = !uncreatable.is_empty() || forbids;
+    let answer = if !works {
+        AnswerWork::nothing(request.api)
+    } else {
+        AnswerWork::new(request.api, move |answer, _| {
+            answer.edit_list("Topics", |topics| {
+                if hides {
+                    topics.retain(|topic| is_visible(&view, topic));
+                }
+                for topic in topics.iter_mut().filter_map(Node::as_record_mut) {
+                    finish(&view, topic, &uncreatable, topic_operations);
+                }
+                topics.extend(denied.iter().cloned());
+            });
+            if let Some(operations) = cluster_operations {
+                answer.set("ClusterAuthorizedOperations", Node::Int(operations.into()));
             }
-            for topic in topics.iter_mut().filter_map(Node::as_record_mut) {
-                finish(&view, topic, &uncreatable, topic_operations);
-            }
-            topics.extend(denied.iter().cloned());
-        });
-        if let Some(operations) = cluster_operations {
-            answer.set("ClusterAuthorizedOperations", Node::Int(operations.into()));
-        }
-    });
+        })
+    };
     if creating {
         root.set("AllowAutoTopicCreation", Node::Int(0));
     }
@@ -81,8 +89,13 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
             answer: answer.asked_in(SAYS_AUTO_CREATION),
         });
     }
-    let body = (!untouched).then(|| request.encode(&root));
+    let body = (!untouched || creating).then(|| request.encode(&root));
     Ok(Ruling::Rewrite { body, answer })
+}
+
+/// Whether topics would be created that do not exist.
+fn wants_creation(request: &Request<'_>, root: &Record<'_>) -> bool {
+    request.version < SAYS_AUTO_CREATION || root.int("AllowAutoTopicCreation") != 0
 }
 
 /// A topic asked for by name keeps its name and loses its id; one asked for by id the other way round.
@@ -107,7 +120,7 @@ fn denial(
 /// Named topics that must not come into being by this request.
 fn uncreatable(request: &Request<'_>, root: &Record<'_>) -> Result<HashSet<String>, Error> {
     let mut names = HashSet::new();
-    let wanted = request.version < SAYS_AUTO_CREATION || root.int("AllowAutoTopicCreation") != 0;
+    let wanted = request.access.auto_creation() && wants_creation(request, root);
     let cluster = request.access.permits(
         Operation::Create,
         ResourceType::Cluster,

@@ -69,6 +69,7 @@ pub struct AnswerWork {
     /// Version of Kafka's answer, if it is not the client's.
     asked: Option<i16>,
     needs_names: bool,
+    is_nothing: bool,
     edit: Edit,
 }
 
@@ -83,8 +84,22 @@ impl AnswerWork {
             api,
             asked: None,
             needs_names: false,
+            is_nothing: false,
             edit: Box::new(edit),
         }
+    }
+
+    /// Leaves the answer as it is, but for its version.
+    pub(crate) fn nothing(api: ApiKey) -> AnswerWork {
+        AnswerWork {
+            is_nothing: true,
+            ..AnswerWork::new(api, |_, _| {})
+        }
+    }
+
+    /// Whether the answer stays as it is.
+    pub fn is_nothing(&self) -> bool {
+        self.is_nothing && self.asked.is_none()
     }
 
     /// Adds denied elements to an array at top level, unless the request failed as a whole.

@@ -16,10 +16,11 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Ruling, Error> {
         .records("Topics")
         .map(|topic| topic.get("Name").as_bytes().to_vec())
         .collect();
-    let denied = if permits_cluster(request, Operation::Create) {
+    let cluster = permits_cluster(request, Operation::Create);
+    let denied = if cluster && !request.access.is_confined() {
         Vec::new()
     } else {
-        named_once(request, &mut root, Operation::Create, "Topics")?
+        named_once(request, &mut root, Operation::Create, cluster, "Topics")?
     };
     let view = request.access.clone();
     let hidden: HashSet<Vec<u8>> = match request.version {
@@ -54,7 +55,7 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Ruling, Error> {
 /// ALTER on each topic.
 pub(crate) fn create_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
     let mut root = request.decode()?;
-    let denied = named_once(request, &mut root, Operation::Alter, "Results")?;
+    let denied = named_once(request, &mut root, Operation::Alter, false, "Results")?;
     Ok(request.partly(&root, "Topics", "Results", denied))
 }
 
@@ -147,7 +148,8 @@ fn deletable(request: &Request<'_>, name: &str, cluster: bool) -> bool {
     let guarded = request
         .access
         .guards(Operation::Delete, ResourceType::Topic, name);
-    (cluster && !guarded) || request.allows_topic(Operation::Delete, name)
+    let exists = request.access.contains(ResourceType::Topic, name);
+    (cluster && exists && !guarded) || request.allows_topic(Operation::Delete, name)
 }
 
 /// Takes denied topics out, each told of once: a name that stands there twice is an invalid request of its own.
@@ -155,6 +157,7 @@ fn named_once(
     request: &Request<'_>,
     root: &mut Record<'_>,
     operation: Operation,
+    cluster: bool,
     answered: &str,
 ) -> Result<Vec<Node<'static>>, Error> {
     let element = request.element(answered);
@@ -164,11 +167,23 @@ fn named_once(
             .entry(topic.get("Name").as_bytes().to_vec())
             .or_default() += 1;
     }
-    let mut denied = request.take_denied_topics(root, "Topics", operation, |topic, code| {
-        let twice = counts
-            .get(topic.get("Name").as_bytes())
-            .is_some_and(|count| *count > 1);
-        request.echo(element, topic, if twice { INVALID_REQUEST } else { code })
+    let access = request.access;
+    let mut denied = take_denied(root, "Topics", |topic| {
+        let Some(topic) = topic.as_record() else {
+            return Ok(None);
+        };
+        let name = topic.get("Name").as_text()?.unwrap_or_default();
+        let by_cluster = cluster && access.contains(ResourceType::Topic, name);
+        if by_cluster || request.allows_topic(operation, name) {
+            return Ok(None);
+        }
+        let twice = counts.get(name.as_bytes()).is_some_and(|count| *count > 1);
+        let code = if twice {
+            INVALID_REQUEST
+        } else {
+            TOPIC_AUTHORIZATION_FAILED
+        };
+        Ok(Some(request.echo(element, topic, code)))
     })?;
     let mut told = HashSet::new();
     denied.retain(|topic| {

@@ -47,6 +47,7 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
 fn is_for_replicas(request: &Request<'_>) -> bool {
     let cluster = auth::acl::ResourceType::Cluster;
     request.api == ApiKey::OFFSET_FOR_LEADER_EPOCH
+        && !request.access.is_confined()
         && request
             .access
             .permits(Operation::ClusterAction, cluster, auth::acl::CLUSTER_NAME)

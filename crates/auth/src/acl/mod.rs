@@ -36,7 +36,7 @@ pub use binding::{Binding, InvalidBinding};
 pub use codes::{Operation, PatternType, Permission, ResourceType};
 pub use filter::{Filter, PatternFilter};
 pub use index::{Acls, VclusterAcls};
-pub use view::{AclView, Observer};
+pub use view::{AclView, Namespace, Observer};
 
 /// The one name of a resource of type [`ResourceType::Cluster`].
 pub const CLUSTER_NAME: &str = "kafka-cluster";

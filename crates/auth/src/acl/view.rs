@@ -13,6 +13,12 @@ pub trait Observer: Send + Sync {
     fn denied(&self, operation: Operation, resource_type: ResourceType, name: &str);
 }
 
+/// The names that there are for a connection: what is beyond is denied whatever the lists say, and to super users as well.
+pub trait Namespace: Send + Sync {
+    /// Whether a resource may have this name.
+    fn contains(&self, resource_type: ResourceType, name: &str) -> bool;
+}
+
 /// What one connection may do, by one snapshot of the access control lists. Cheap to clone; a new snapshot needs a new view.
 #[derive(Clone)]
 pub struct AclView {
@@ -20,6 +26,9 @@ pub struct AclView {
     rules: Rules,
     observer: Option<Arc<dyn Observer>>,
     guarded: Option<Arc<HashSet<String>>>,
+    namespace: Option<Arc<dyn Namespace>>,
+    declared: bool,
+    auto_creation: bool,
 }
 
 #[derive(Clone)]
@@ -42,6 +51,9 @@ impl AclView {
             rules: Rules::Disabled,
             observer: None,
             guarded: None,
+            namespace: None,
+            declared: false,
+            auto_creation: true,
         }
     }
 
@@ -52,6 +64,9 @@ impl AclView {
             rules: Rules::SuperUser,
             observer: None,
             guarded: None,
+            namespace: None,
+            declared: false,
+            auto_creation: true,
         }
     }
 
@@ -77,6 +92,9 @@ impl AclView {
             acls,
             observer: None,
             guarded: None,
+            namespace: None,
+            declared: false,
+            auto_creation: true,
         }
     }
 
@@ -92,6 +110,39 @@ impl AclView {
         self.guarded = Some(topics)
             .filter(|topics| !topics.is_empty() && !matches!(self.rules, Rules::SuperUser));
         self
+    }
+
+    /// Confines everything to a virtual cluster: no names but its own, nothing of the physical cluster.
+    pub fn within(mut self, namespace: Arc<dyn Namespace>) -> AclView {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Whether this is a virtual cluster's.
+    pub fn is_confined(&self) -> bool {
+        self.namespace.is_some()
+    }
+
+    /// The lists are declared elsewhere: clients may look at them and not change them.
+    pub fn declared(mut self, declared: bool) -> AclView {
+        self.declared = declared;
+        self
+    }
+
+    /// Whether clients may look at the lists and not change them.
+    pub fn is_declared(&self) -> bool {
+        self.declared
+    }
+
+    /// Whether topics come into being by being asked for (`GATEWAY_AUTO_CREATE_TOPICS_ENABLED`).
+    pub fn creating(mut self, auto_creation: bool) -> AclView {
+        self.auto_creation = auto_creation;
+        self
+    }
+
+    /// Whether topics come into being by being asked for.
+    pub fn auto_creation(&self) -> bool {
+        self.auto_creation
     }
 
     /// Whether some topics may not be changed even though nothing else is denied.
@@ -118,9 +169,19 @@ impl AclView {
         !matches!(self.rules, Rules::Disabled)
     }
 
-    /// Whether nothing is ever denied, but for guarded topics: no lists, or a super user.
+    /// Whether nothing is ever denied, but for guarded topics: no lists, or a super user; and no virtual cluster around it.
     pub fn unlimited(&self) -> bool {
-        !matches!(self.rules, Rules::Checked { .. })
+        !matches!(self.rules, Rules::Checked { .. }) && self.namespace.is_none()
+    }
+
+    /// Whether the lists decide.
+    pub fn is_checked(&self) -> bool {
+        matches!(self.rules, Rules::Checked { .. })
+    }
+
+    /// Whether nobody has to look at anything: no lists and no virtual cluster.
+    pub fn is_open(&self) -> bool {
+        !self.enabled() && self.namespace.is_none()
     }
 
     /// The bindings of the virtual cluster; `None` if it has none.
@@ -139,13 +200,20 @@ impl AclView {
 
     /// Like [`AclView::allowed`] without telling anybody: for what is left out in silence and for alternatives.
     pub fn permits(&self, operation: Operation, resource_type: ResourceType, name: &str) -> bool {
-        if self.guards(operation, resource_type, name) {
+        if self.guards(operation, resource_type, name) || !self.contains(resource_type, name) {
             return false;
         }
         let Rules::Checked { own, host } = &self.rules else {
             return true;
         };
         masks(own, resource_type, name, host).decide(operation)
+    }
+
+    /// Whether there can be a resource of this name for the connection at all.
+    pub fn contains(&self, resource_type: ResourceType, name: &str) -> bool {
+        let namespace = self.namespace.as_ref();
+        resource_type == ResourceType::Cluster
+            || namespace.is_none_or(|namespace| namespace.contains(resource_type, name))
     }
 
     /// Whether the operation on the cluster is allowed. Tells the observer if not.
@@ -195,6 +263,9 @@ impl AclView {
 
     /// The allowed ones of the operations that mean something for the type, as a bit field (KIP-430).
     pub fn operations(&self, resource_type: ResourceType, name: &str) -> i32 {
+        if !self.contains(resource_type, name) {
+            return 0;
+        }
         let masks = match &self.rules {
             Rules::Checked { own, host } => Some(masks(own, resource_type, name, host)),
             Rules::Disabled | Rules::SuperUser => None,
