@@ -10,7 +10,7 @@ use serde::Serialize;
 /// `cause`, where there is one, makes sense alone: one of the public clients shows nothing else then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{title}: {msg}")]
-pub(crate) struct ApiError {
+pub struct ApiError {
     status: StatusCode,
     title: &'static str,
     msg: String,
@@ -18,6 +18,11 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    /// 400 for what these security settings do not allow.
+    pub fn unavailable(msg: impl Into<String>) -> Self {
+        Self::unavailable_under(StatusCode::BAD_REQUEST, msg)
+    }
+
     pub(crate) fn new(status: StatusCode, title: &'static str, msg: impl Into<String>) -> Self {
         Self {
             status,
@@ -63,6 +68,11 @@ impl ApiError {
             "No such path",
             format!("There is nothing at '{path}'."),
         )
+    }
+
+    pub(crate) fn moved(path: &str, instead: &str) -> Self {
+        let msg = format!("'{path}' belongs to an older API; use {instead}.");
+        Self::new(StatusCode::NOT_FOUND, "No such path", msg)
     }
 
     pub(crate) fn method_not_allowed(method: &str, path: &str) -> Self {

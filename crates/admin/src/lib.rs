@@ -27,8 +27,12 @@ mod server;
 mod services;
 
 pub use access::Users;
-pub use api::{Api, Capabilities, Change, ChangeError, Resources};
+pub use api::{
+    Api, Asked, Capabilities, Change, Decide, Endpoint, NameOf, Outcome, PhysicalCluster,
+    PhysicalName, Plugin, PluginFault, PluginInfo, Plugins, Properties, Resources,
+};
 pub use build_info::BuildInfo;
+pub use error::ApiError;
 pub use health::{DEFAULT_UPSTREAM_GRACE, HEARTBEAT_LIMIT, HealthState, Heartbeat};
 pub use server::{AdminServer, Handle};
 pub use services::Services;

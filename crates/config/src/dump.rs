@@ -80,6 +80,7 @@ fn security(y: &mut Yaml, config: &Config) {
     y.plain("aclEnabled", security.acl_enabled);
     y.texts("superUsers", &security.super_users);
     y.plain("mandatoryVcluster", security.mandatory_vcluster);
+    y.plain("strictVirtualClusters", security.strict_vclusters);
     y.plain("autoCreateTopics", security.auto_create_topics);
     y.millis(
         "connectionMaxReauthMs",

@@ -181,6 +181,8 @@ pub struct ClientSecurity {
     pub super_users: Vec<String>,
     /// `GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER`.
     pub mandatory_vcluster: bool,
+    /// `GATEWAY_VIRTUAL_CLUSTERS_STRICT`: of two names of virtual clusters none may be the beginning of the other.
+    pub strict_vclusters: bool,
     /// `GATEWAY_AUTO_CREATE_TOPICS_ENABLED`.
     pub auto_create_topics: bool,
     /// `GATEWAY_AUTHENTICATION_CONNECTION_MAX_REAUTH_MS`; `None` when 0.

@@ -169,6 +169,7 @@ pub(crate) fn client_security(
             super_users
         },
         mandatory_vcluster: fixed.flag(&gateway::MANDATORY_VCLUSTER).unwrap_or(false),
+        strict_vclusters: fixed.flag(&gateway::VCLUSTERS_STRICT).unwrap_or(false),
         auto_create_topics: fixed.flag(&gateway::AUTO_CREATE_TOPICS).unwrap_or(false),
         max_reauth: Some(fixed.millis(&gateway::MAX_REAUTH)).filter(|limit| !limit.is_zero()),
         token_signing_key: fixed.secret(&gateway::USER_POOL_SECRET_KEY),

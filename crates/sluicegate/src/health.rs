@@ -1,12 +1,13 @@
 //! What the admin port is told about the data plane.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use admin::{
-    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, HealthState, Heartbeat,
-    Resources, Services, Users,
+    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, Endpoint, HealthState,
+    Heartbeat, Plugins, Resources, Services, Users,
 };
 use config::Config;
 use telemetry::metrics::Metrics;
@@ -49,8 +50,12 @@ impl Health {
             users: Users::new(&config.http.users)?,
             tls: identities.admin_config(config)?,
             api: Api {
-                capabilities: Capabilities::of(&config.security, &config.network.listeners),
+                capabilities: Capabilities::of(config),
                 tokens: identities.authenticator.tokens().cloned(),
+                plugins: Plugins::default(),
+                endpoint: Endpoint::of(config),
+                internal_names: internal_names(config),
+                strict_vclusters: config.security.strict_vclusters,
             },
             ..Services::new(state.clone(), build)
         })?;
@@ -85,6 +90,14 @@ impl Health {
     pub(crate) fn draining(&self) {
         self.state.draining();
     }
+}
+
+/// What the gateway itself uses in Kafka.
+fn internal_names(config: &Config) -> BTreeSet<String> {
+    let id = &config.cluster_id;
+    let own = [config.group_id.clone(), format!("_conduktor_{id}_store")];
+    let topics = config.state.names().map(str::to_owned);
+    own.into_iter().chain(topics).collect()
 }
 
 impl proxy::Observer for Facts {

@@ -5,6 +5,7 @@ mod dev;
 mod health;
 mod identity;
 mod logging;
+mod physical;
 mod resources;
 mod run;
 

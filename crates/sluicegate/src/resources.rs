@@ -1,9 +1,10 @@
 //! The resources in Kafka: opened before clients are served, turned into what the data plane reads, changed by the admin
 //! port and by clients.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use admin::{Change, ChangeError, Resources};
+use admin::{ApiError, Asked, Change, Decide, PhysicalCluster, PhysicalName, Resources};
 use arc_swap::ArcSwap;
 use auth::accounts::{Account, AccountKind, Accounts};
 use auth::acl::{Acls, Binding, Operation, PatternType, Permission, ResourceType};
@@ -11,16 +12,20 @@ use authorization::AclChange;
 use config::Config;
 use proxy::{AclWrite, AclWriter, Client};
 use state::{
-    AclBinding, AclOperation, AclPattern, AclPermission, AclResource, Options, ServiceAccount,
-    Snapshot, Store, StoreTopic, Upsert,
+    AclBinding, AclOperation, AclPattern, AclPermission, AclResource, Options, Snapshot, Store,
+    StoreTopic, WriteError,
 };
 use telemetry::targets::STATE;
+use tenancy::Tenants;
+
+use crate::physical::Physical;
+use crate::tenants::tenants_of;
 
 /// Opens the store and reads it to the end.
 ///
 /// # Errors
 /// The topics cannot be used; the process should end.
-pub(crate) async fn open(config: &Config, client: Client) -> Result<Store, state::OpenError> {
+pub(crate) async fn open(config: &Config, client: Client) -> Result<Opened, state::OpenError> {
     let topics = &config.state;
     let node = format!("{}-{}", config.cluster_id, std::process::id());
     let mut options = Options::new(&config.cluster_id, node);
@@ -39,7 +44,15 @@ pub(crate) async fn open(config: &Config, client: Client) -> Result<Store, state
     options.replication_factor = topics.replication_factor;
     options.ttl = topics.refresh_interval;
     options.start_limit = config.startup_kafka_timeout;
-    Store::open(Arc::new(client), options).await
+    let physical = Physical::new(client.clone());
+    let store = Store::open(Arc::new(client), options).await?;
+    Ok(Opened { store, physical })
+}
+
+/// The store, and the cluster that it is kept in.
+pub(crate) struct Opened {
+    store: Store,
+    physical: Arc<Physical>,
 }
 
 /// The store, and what the data plane reads of it. Whoever changes the store through this finds the change in force when it
@@ -47,8 +60,10 @@ pub(crate) async fn open(config: &Config, client: Client) -> Result<Store, state
 #[derive(Clone)]
 pub(crate) struct InForce {
     store: Store,
+    physical: Arc<Physical>,
     accounts: Arc<ArcSwap<Accounts>>,
     acls: Arc<ArcSwap<Acls>>,
+    tenants: Arc<ArcSwap<Tenants>>,
     /// What is in force.
     last: Arc<Mutex<Arc<Snapshot>>>,
 }
@@ -56,17 +71,21 @@ pub(crate) struct InForce {
 impl InForce {
     /// What is in the store now is in force when this returns.
     pub(crate) fn new(
-        store: Store,
+        Opened { store, physical }: Opened,
         accounts: Arc<ArcSwap<Accounts>>,
         acls: Arc<ArcSwap<Acls>>,
+        tenants: Arc<ArcSwap<Tenants>>,
     ) -> InForce {
         let last = store.snapshot();
+        tenants.store(Arc::new(tenants_of(&last)));
         accounts.store(Arc::new(accounts_of(&last)));
         acls.store(Arc::new(acls_of(&last)));
         InForce {
             store,
+            physical,
             accounts,
             acls,
+            tenants,
             last: Arc::new(Mutex::new(last)),
         }
     }
@@ -84,7 +103,13 @@ impl InForce {
     fn catch_up(&self) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.store.snapshot();
-        // Connections look at what has changed only.
+        // Connections look at what has changed only. Virtual clusters come first: accounts name them.
+        if now.virtual_clusters != last.virtual_clusters
+            || now.retired != last.retired
+            || now.aliases != last.aliases
+        {
+            self.tenants.store(Arc::new(tenants_of(&now)));
+        }
         if now.accounts != last.accounts || now.virtual_clusters != last.virtual_clusters {
             self.accounts.store(Arc::new(accounts_of(&now)));
         }
@@ -96,19 +121,20 @@ impl InForce {
 }
 
 impl Resources for InForce {
-    fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
-        self.store.accounts()
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.store.snapshot()
     }
 
-    fn put_account(&self, account: ServiceAccount) -> Change<Upsert> {
-        let (state, change) = (self.clone(), Resources::put_account(&self.store, account));
-        Box::pin(async move { change.await.inspect(|_| state.catch_up()) })
-    }
-
-    fn delete_account(&self, vcluster: &str, name: &str) -> Change<bool> {
-        let change = Resources::delete_account(&self.store, vcluster, name);
+    fn write(&self, decide: Decide) -> Change {
         let state = self.clone();
-        Box::pin(async move { change.await.inspect(|_| state.catch_up()) })
+        Box::pin(async move {
+            let outcome = state.store.write(decide).await;
+            outcome.inspect(|_| state.catch_up())
+        })
+    }
+
+    fn physical(&self) -> Arc<dyn PhysicalCluster> {
+        self.physical.clone()
     }
 }
 
@@ -213,20 +239,37 @@ impl AclWriter for NoChanges {
     }
 }
 
-/// Where nobody can be anybody there are no accounts, and nothing is kept in Kafka.
+/// Where nobody can be anybody nothing is kept in Kafka.
 #[derive(Debug)]
 pub(crate) struct Empty;
 
+const NOTHING: &str = "nothing is kept where clients are not authenticated";
+
 impl Resources for Empty {
-    fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
-        Vec::new()
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::default()
     }
 
-    fn put_account(&self, _account: ServiceAccount) -> Change<Upsert> {
-        Box::pin(async { Err(ChangeError::Failed("no listener authenticates".to_owned())) })
+    fn write(&self, mut decide: Decide) -> Change {
+        // What is not there can be told all the same.
+        let outcome = decide(&Snapshot::default(), &mut state::Changes::default());
+        let refusal = outcome
+            .err()
+            .unwrap_or_else(|| ApiError::unavailable(NOTHING));
+        Box::pin(async { Err(WriteError::Refused(refusal)) })
     }
 
-    fn delete_account(&self, _vcluster: &str, _name: &str) -> Change<bool> {
-        Box::pin(async { Ok(false) })
+    fn physical(&self) -> Arc<dyn PhysicalCluster> {
+        Arc::new(Empty)
+    }
+}
+
+impl PhysicalCluster for Empty {
+    fn existing_topics(&self, _names: BTreeSet<String>) -> Asked<BTreeSet<String>> {
+        Box::pin(async { Err(NOTHING.to_owned()) })
+    }
+
+    fn names_with(&self, _prefix: String) -> Asked<Vec<PhysicalName>> {
+        Box::pin(async { Err(NOTHING.to_owned()) })
     }
 }

@@ -1,25 +1,40 @@
-//! Which accounts the security settings allow (`admin-api.md` 5.6).
+//! What the settings allow (`admin-api.md` 5 and 5.6).
 
-use config::{ClientAuth, ClientSecurity, Listener, SecurityMode};
+use config::{ClientAuth, Config, SecurityMode};
 
-/// Which kinds of service accounts can be used, and why others cannot.
+const KAFKA_MANAGED: &str =
+    "Kafka checks the credentials of clients (GATEWAY_SECURITY_MODE is KAFKA_MANAGED)";
+
+/// Which kinds of resources can be used, and why others cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// LOCAL accounts: the reason against them, if there is one.
     pub local: Result<(), &'static str>,
     /// EXTERNAL accounts: the reason against them, if there is one.
     pub external: Result<(), &'static str>,
+    /// Virtual clusters: the reason against them, if there is one.
+    pub vclusters: Result<(), &'static str>,
+    /// Alias topics: the reason against them, if there is one.
+    pub aliases: Result<(), &'static str>,
+    /// Resources of any kind: the reason why nothing is kept, if there is one.
+    pub kept: Result<(), &'static str>,
 }
 
 impl Capabilities {
     /// What these settings allow. A kind is available if any listener can make use of it.
-    pub fn of(security: &ClientSecurity, listeners: &[Listener]) -> Self {
+    pub fn of(config: &Config) -> Self {
+        let (security, listeners) = (&config.security, &config.network.listeners);
+        let kept = match config.needs_state() {
+            true => Ok(()),
+            false => Err("nothing is kept where clients are not authenticated"),
+        };
         if security.mode == SecurityMode::KafkaManaged {
             return Self {
-                local: Err(
-                    "Kafka checks the credentials of clients (GATEWAY_SECURITY_MODE is KAFKA_MANAGED)",
-                ),
+                local: Err(KAFKA_MANAGED),
                 external: Ok(()),
+                vclusters: Err(KAFKA_MANAGED),
+                aliases: Err(KAFKA_MANAGED),
+                kept,
             };
         }
         let sasl = listeners.iter().any(|listener| listener.protocol.is_sasl());
@@ -38,6 +53,23 @@ impl Capabilities {
                               (GATEWAY_OAUTH_JWKS_URL)",
                 ),
             },
+            vclusters: match sasl || certificates {
+                true => Ok(()),
+                false => Err("no listener authenticates clients"),
+            },
+            aliases: Ok(()),
+            kept,
+        }
+    }
+
+    /// Everything.
+    pub fn all() -> Self {
+        Self {
+            local: Ok(()),
+            external: Ok(()),
+            vclusters: Ok(()),
+            aliases: Ok(()),
+            kept: Ok(()),
         }
     }
 }
@@ -49,13 +81,16 @@ impl Default for Capabilities {
         Self {
             local: Err(reason),
             external: Err(reason),
+            vclusters: Err(reason),
+            aliases: Err(reason),
+            kept: Err(reason),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use config::{Config, OAuthServer, SecurityProtocol, Source};
+    use config::{Listener, OAuthServer, SecurityProtocol, Source};
 
     use super::*;
 
@@ -93,36 +128,90 @@ mod tests {
         use ClientAuth::{None, Optional, Require};
         use SecurityMode::{GatewayManaged, KafkaManaged};
         use SecurityProtocol::{Plaintext, SaslPlaintext, SaslSsl, Ssl};
-        for (mode, oauth, listeners, local, external) in [
+        // Accounts, LOCAL and EXTERNAL; virtual clusters; aliases.
+        for (mode, oauth, listeners, expected) in [
             (
                 GatewayManaged,
                 false,
                 &[(Plaintext, None)][..],
-                false,
-                false,
+                [false, false, false, true],
             ),
-            (GatewayManaged, true, &[(Plaintext, None)], false, false),
-            (GatewayManaged, true, &[(Ssl, None)], false, false),
-            (GatewayManaged, false, &[(Ssl, Optional)], false, true),
-            (GatewayManaged, false, &[(Ssl, Require)], false, true),
-            (GatewayManaged, false, &[(SaslPlaintext, None)], true, false),
-            (GatewayManaged, true, &[(SaslPlaintext, None)], true, true),
-            (GatewayManaged, false, &[(SaslSsl, None)], true, false),
-            (GatewayManaged, false, &[(SaslSsl, Optional)], true, true),
+            (
+                GatewayManaged,
+                true,
+                &[(Plaintext, None)],
+                [false, false, false, true],
+            ),
+            (
+                GatewayManaged,
+                true,
+                &[(Ssl, None)],
+                [false, false, false, true],
+            ),
+            (
+                GatewayManaged,
+                false,
+                &[(Ssl, Optional)],
+                [false, true, true, true],
+            ),
+            (
+                GatewayManaged,
+                false,
+                &[(Ssl, Require)],
+                [false, true, true, true],
+            ),
+            (
+                GatewayManaged,
+                false,
+                &[(SaslPlaintext, None)],
+                [true, false, true, true],
+            ),
+            (
+                GatewayManaged,
+                true,
+                &[(SaslPlaintext, None)],
+                [true, true, true, true],
+            ),
+            (
+                GatewayManaged,
+                false,
+                &[(SaslSsl, None)],
+                [true, false, true, true],
+            ),
+            (
+                GatewayManaged,
+                false,
+                &[(SaslSsl, Optional)],
+                [true, true, true, true],
+            ),
             (
                 GatewayManaged,
                 false,
                 &[(Plaintext, None), (SaslSsl, None), (Ssl, Require)],
-                true,
-                true,
+                [true, true, true, true],
             ),
-            (KafkaManaged, false, &[(SaslPlaintext, None)], false, true),
-            (KafkaManaged, true, &[(SaslSsl, None)], false, true),
+            (
+                KafkaManaged,
+                false,
+                &[(SaslPlaintext, None)],
+                [false, true, false, false],
+            ),
+            (
+                KafkaManaged,
+                true,
+                &[(SaslSsl, None)],
+                [false, true, false, false],
+            ),
         ] {
-            let config = config(mode, oauth, listeners);
-            let capabilities = Capabilities::of(&config.security, &config.network.listeners);
-            let found = (capabilities.local.is_ok(), capabilities.external.is_ok());
-            assert_eq!(found, (local, external), "{mode:?} {oauth} {listeners:?}");
+            let capabilities = Capabilities::of(&config(mode, oauth, listeners));
+            let found = [
+                capabilities.local,
+                capabilities.external,
+                capabilities.vclusters,
+                capabilities.aliases,
+            ]
+            .map(|capability| capability.is_ok());
+            assert_eq!(found, expected, "{mode:?} {oauth} {listeners:?}");
         }
     }
 }

@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use state::Upsert;
 
 use super::body::{Faults, Members, shown};
+use super::resources::Outcome;
 use crate::error::{ApiError, json};
 
 const API_VERSION: &str = "gateway/v2";
@@ -31,6 +31,30 @@ impl<M, S> Shown<M, S> {
     }
 }
 
+/// `metadata` of what is identified by a virtual cluster and a name.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NamedInVcluster<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    v_cluster: Option<&'a str>,
+}
+
+impl<'a> NamedInVcluster<'a> {
+    /// With `defaults` the built-in virtual cluster is shown, too.
+    pub(crate) fn new(vcluster: &'a str, name: &'a str, defaults: bool) -> Self {
+        Self {
+            name,
+            v_cluster: shown_vcluster(vcluster, defaults),
+        }
+    }
+}
+
+/// A virtual cluster as answers show it: the built-in one only if `defaults` are asked for.
+pub(crate) fn shown_vcluster(vcluster: &str, defaults: bool) -> Option<&str> {
+    Some(vcluster).filter(|vcluster| defaults || *vcluster != super::body::PASSTHROUGH)
+}
+
 /// The parts of a resource in a request.
 #[derive(Debug)]
 pub(crate) struct Sent {
@@ -41,12 +65,13 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Reads the body of a PUT for resources of this kind.
-    pub(crate) fn read(body: &[u8], kind: &str) -> Result<Self, ApiError> {
+    /// Reads the body of a PUT for resources of this kind, which may go by other names, too.
+    pub(crate) fn read(body: &[u8], kind: &str, also: &[&str]) -> Result<Self, ApiError> {
         let mut members = Members::of_body(body)?;
         let mut faults = Faults::default();
         if let Some(sent) = members.text("kind", &mut faults)
             && !sent.eq_ignore_ascii_case(kind)
+            && !also.iter().any(|also| sent.eq_ignore_ascii_case(also))
         {
             faults.add(format!(
                 "'kind' must be {kind} here, not '{}'.",
@@ -62,24 +87,89 @@ impl Sent {
             ));
         }
         Ok(Self {
-            metadata: members.object("metadata", "metadata.", &mut faults),
-            spec: members.object("spec", "spec.", &mut faults),
+            metadata: members.object("metadata", &mut faults),
+            spec: members.object("spec", &mut faults),
             faults,
+        })
+    }
+
+    /// `metadata.name`, which has to fit; with a fault if it does not.
+    pub(crate) fn name(&mut self, rule: NameRule) -> String {
+        let name = self.metadata.text("name", &mut self.faults);
+        let is_given = name.is_some();
+        let name = name.unwrap_or_default();
+        if is_given && !rule.fits(&name) {
+            self.faults.add(format!(
+                "'metadata.name' must be {rule}, not '{}'.",
+                shown(&name)
+            ));
+        }
+        name
+    }
+
+    /// `metadata.vCluster`.
+    pub(crate) fn vcluster(&mut self) -> String {
+        self.metadata.vcluster("vCluster", &mut self.faults)
+    }
+}
+
+/// What names may look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameRule {
+    /// As Kafka wants topics to be named.
+    Topic,
+    /// Of a service account.
+    Account,
+    /// Of a group.
+    Group,
+    /// Of an interceptor.
+    Free,
+}
+
+impl NameRule {
+    pub(crate) fn fits(self, name: &str) -> bool {
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        match self {
+            NameRule::Topic => {
+                (1..=249).contains(&name.len())
+                    && name.bytes().all(|b| word(b) || b == b'.')
+                    && !matches!(name, "." | "..")
+            }
+            NameRule::Account => (3..=64).contains(&name.len()) && name.bytes().all(word),
+            NameRule::Group => (1..=100).contains(&name.len()) && name.bytes().all(word),
+            NameRule::Free => {
+                (1..=249).contains(&name.chars().count())
+                    && !name.chars().any(|c| c == '/' || c.is_control())
+            }
+        }
+    }
+
+    /// The same as a regular expression, for the description of the API.
+    pub(crate) fn pattern(self) -> &'static str {
+        match self {
+            NameRule::Topic => "^[a-zA-Z0-9._-]{1,249}$",
+            NameRule::Account => "^[a-zA-Z0-9_-]{3,64}$",
+            NameRule::Group => "^[a-zA-Z0-9_-]{1,100}$",
+            NameRule::Free => "^[^/]{1,249}$",
+        }
+    }
+}
+
+impl std::fmt::Display for NameRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            NameRule::Topic => {
+                "1 to 249 letters, digits, '.', '_' and '-', and not '.' or '..' alone"
+            }
+            NameRule::Account => "3 to 64 letters, digits, '_' or '-'",
+            NameRule::Group => "1 to 100 letters, digits, '_' or '-'",
+            NameRule::Free => "1 to 249 characters without '/' and control characters",
         })
     }
 }
 
-/// What a PUT would do, from what is stored under the name and what is to be.
-pub(crate) fn would_be<T: PartialEq>(stored: Option<&T>, wanted: &T) -> Upsert {
-    match stored {
-        None => Upsert::Created,
-        Some(stored) if stored == wanted => Upsert::NotChanged,
-        Some(_) => Upsert::Updated,
-    }
-}
-
 /// The answer of a PUT: 200 whatever happened.
-pub(crate) fn upserted(result: Upsert, resource: &impl Serialize) -> Response {
+pub(crate) fn upserted(outcome: Outcome, resource: &impl Serialize) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Answer<'a, R> {
@@ -88,11 +178,7 @@ pub(crate) fn upserted(result: Upsert, resource: &impl Serialize) -> Response {
     }
     let answer = Answer {
         resource,
-        upsert_result: match result {
-            Upsert::Created => "Created",
-            Upsert::Updated => "Updated",
-            Upsert::NotChanged => "NotChanged",
-        },
+        upsert_result: outcome.as_str(),
     };
     json(StatusCode::OK, &answer)
 }

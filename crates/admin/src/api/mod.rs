@@ -1,13 +1,26 @@
 //! The management API under `/gateway/v2`.
 
+mod alias_topic;
+mod analytics;
 mod body;
 mod capabilities;
+mod concentration;
+mod declared_acl;
+mod endpoint;
 mod envelope;
+mod group;
+mod interceptor;
+mod json;
+mod kind;
+mod physical;
+mod plugin;
 mod query;
 mod resources;
 mod service_account;
 mod token;
+mod virtual_cluster;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,15 +30,20 @@ use axum::body::Body;
 use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::Method;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::Mutex;
+use state::{AliasTopic, GatewayGroup, Interceptor, ServiceAccount};
 
 pub use capabilities::Capabilities;
-pub use resources::{Change, ChangeError, Resources};
+pub use endpoint::{Endpoint, Properties};
+pub use physical::{Asked, NameOf, PhysicalCluster, PhysicalName};
+pub use plugin::{Plugin, PluginFault, PluginInfo, Plugins};
+pub use resources::{Change, Decide, Outcome, Resources};
 
 use crate::access::{Access, Peer, User};
 use crate::audit::{self, Call};
@@ -39,20 +57,39 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the API works on. The stored resources may come later: until then it answers 503.
 #[derive(Clone, Debug, Default)]
 pub struct Api {
-    /// Which service accounts the security settings allow.
+    /// What the security settings allow.
     pub capabilities: Capabilities,
     /// Makes tokens; `None` without a signing key.
     pub tokens: Option<GatewayTokens>,
+    /// What interceptors can be made of.
+    pub plugins: Plugins,
+    /// Where clients of virtual clusters connect.
+    pub endpoint: Endpoint,
+    /// Topics, groups and transactional ids of the gateway itself.
+    pub internal_names: BTreeSet<String>,
+    /// `GATEWAY_VIRTUAL_CLUSTERS_STRICT`: of two names of virtual clusters none may be the beginning of the other.
+    pub strict_vclusters: bool,
+}
+
+impl Api {
+    /// Refuses a resource where nothing is kept.
+    fn check_stored(&self) -> Result<(), ApiError> {
+        self.capabilities.kept.map_err(|reason| {
+            let msg = format!("Resources cannot be stored here: {reason}.");
+            ApiError::unavailable_under(StatusCode::BAD_REQUEST, msg)
+        })
+    }
 }
 
 /// What the handlers share.
 pub(crate) struct ApiState {
     access: Access,
-    api: Api,
+    api: Arc<Api>,
     resources: Arc<OnceLock<Arc<dyn Resources>>>,
-    /// Held while references are checked and what depends on them is written.
-    writing: Arc<Mutex<()>>,
 }
+
+/// It only asks, though it is a POST.
+const RESOLVE: &str = "/gateway/v2/interceptor/resolve";
 
 /// The paths of the API. Unknown ones below `/gateway` also ask for credentials.
 pub(crate) fn router(
@@ -62,15 +99,42 @@ pub(crate) fn router(
 ) -> Router {
     let state = Arc::new(ApiState {
         access,
-        api,
+        api: Arc::new(api),
         resources,
-        writing: Arc::default(),
     });
+    let vclusters = get(virtual_cluster::list).put(virtual_cluster::put);
+    let vcluster = get(virtual_cluster::get).delete(virtual_cluster::delete);
+    let aliases = get(alias_topic::list)
+        .put(kind::put::<AliasTopic>)
+        .delete(kind::delete_named::<AliasTopic>);
+    let rules = get(concentration::list)
+        .put(concentration::put)
+        .delete(concentration::delete);
     let accounts = get(service_account::list)
-        .put(service_account::put)
-        .delete(service_account::delete);
+        .put(kind::put::<ServiceAccount>)
+        .delete(kind::delete_named::<ServiceAccount>);
+    let groups = get(group::list).put(kind::put::<GatewayGroup>);
+    let interceptors = get(interceptor::list).put(kind::put::<Interceptor>);
     Router::new()
+        .route("/gateway/v2/virtual-cluster", vclusters)
+        .route("/gateway/v2/virtual-cluster/{name}", vcluster)
+        .route("/gateway/v2/alias-topic", aliases)
+        .route("/gateway/v2/concentrated-topic", get(concentration::list))
+        .route("/gateway/v2/concentration-rule", rules)
         .route("/gateway/v2/service-account", accounts)
+        .route("/gateway/v2/group", groups)
+        .route(
+            "/gateway/v2/group/{name}",
+            get(group::get).delete(group::delete),
+        )
+        .route("/gateway/v2/interceptor", interceptors)
+        .route(RESOLVE, post(interceptor::resolve))
+        .route(
+            "/gateway/v2/interceptor/{name}",
+            delete(interceptor::delete),
+        )
+        .route("/gateway/v2/plugin", get(plugin::list))
+        .route("/gateway/v2/analytics/lived", get(analytics::lived))
         .route("/gateway/v2/token", post(token::issue))
         .route("/gateway/v2/tokens", post(token::issue))
         .route("/gateway", any(crate::routes::no_such_path))
@@ -102,7 +166,7 @@ async fn guard(State(state): State<Arc<ApiState>>, request: Request, next: Next)
             return response;
         }
     };
-    let (response, body) = match admitted(&state, &user, &parts.method, body).await {
+    let (response, body) = match admitted(&state, &user, &parts, body).await {
         Ok(body) => {
             let request = Request::from_parts(parts, Body::from(body.clone()));
             (next.run(request).await, body)
@@ -117,15 +181,17 @@ async fn guard(State(state): State<Arc<ApiState>>, request: Request, next: Next)
 async fn admitted(
     state: &ApiState,
     user: &User,
-    method: &Method,
+    head: &Parts,
     body: Body,
 ) -> Result<Bytes, ApiError> {
-    let reads = method == Method::GET || method == Method::HEAD;
+    let method = &head.method;
+    let has_no_body = method == Method::GET || method == Method::HEAD;
+    let reads = has_no_body || (method == Method::POST && head.uri.path() == RESOLVE);
     if !reads && !user.admin {
         return Err(ApiError::not_allowed(&user.name));
     }
     state.resources()?;
-    if reads {
+    if has_no_body {
         return Ok(Bytes::new());
     }
     // Told by the length in the header, before any of it has come.

@@ -4,88 +4,78 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use state::{Conflict, ServiceAccount, StoreError, Upsert, WriteError};
+use state::{Changes, Snapshot, StoreError, WriteError};
 
+use super::physical::PhysicalCluster;
 use crate::error::ApiError;
 
-/// A change under way.
-pub type Change<T> = Pin<Box<dyn Future<Output = Result<T, ChangeError>> + Send>>;
-
-/// The stored resources. A change that was answered with `Ok` is seen by the next read.
+/// The stored resources. A change that was answered with `Ok` is seen by the next read, and in force.
 pub trait Resources: Send + Sync + 'static {
-    /// All service accounts, in any order.
-    fn accounts(&self) -> Vec<Arc<ServiceAccount>>;
+    /// All of them, as they are now.
+    fn snapshot(&self) -> Arc<Snapshot>;
 
-    /// Stores an account in place of the one with the same virtual cluster and name.
-    fn put_account(&self, account: ServiceAccount) -> Change<Upsert>;
+    /// Makes a change that no other can come between, of this node or another ([`state::Store::write`]).
+    fn write(&self, decide: Decide) -> Change;
 
-    /// Removes an account; tells whether there was one.
-    fn delete_account(&self, vcluster: &str, name: &str) -> Change<bool>;
+    /// The Kafka cluster behind the gateway.
+    fn physical(&self) -> Arc<dyn PhysicalCluster>;
 }
 
-impl Resources for state::Store {
-    fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
-        self.snapshot().accounts.iter().cloned().collect()
-    }
+/// Says what to write, from what is stored. May be called several times.
+pub type Decide = Box<dyn FnMut(&Snapshot, &mut Changes) -> Result<Outcome, ApiError> + Send>;
 
-    fn put_account(&self, account: ServiceAccount) -> Change<Upsert> {
-        let store = self.clone();
-        Box::pin(async move { Ok(state::Store::put_account(&store, account).await?) })
-    }
+/// A change under way.
+pub type Change = Pin<Box<dyn Future<Output = Result<Outcome, WriteError<ApiError>>> + Send>>;
 
-    fn delete_account(&self, vcluster: &str, name: &str) -> Change<bool> {
-        let (store, vcluster, name) = (self.clone(), vcluster.to_owned(), name.to_owned());
-        Box::pin(async move { Ok(state::Store::delete_account(&store, &vcluster, &name).await?) })
-    }
+/// What a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not there before.
+    Created,
+    /// It was there and is different now.
+    Updated,
+    /// It was there like this.
+    NotChanged,
+    /// It is not there any more.
+    Deleted,
 }
 
-/// Why a change was not made, or is not known to have been made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeError {
-    /// It contradicts what is stored.
-    #[error("{0}")]
-    Conflict(String),
-    /// It does not fit into the store.
-    #[error("{0}")]
-    TooLarge(String),
-    /// It could not be made durable.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<StoreError> for ChangeError {
-    fn from(error: StoreError) -> Self {
-        let text = error.to_string();
-        match error {
-            StoreError::TooLarge { .. } => Self::TooLarge(text),
-            StoreError::Newer { .. } => Self::Conflict(text),
-            StoreError::Unavailable { .. }
-            | StoreError::Unsure { .. }
-            | StoreError::Broken { .. } => Self::Failed(text),
+impl Outcome {
+    /// As answers call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Created => "Created",
+            Outcome::Updated => "Updated",
+            Outcome::NotChanged => "NotChanged",
+            Outcome::Deleted => "Deleted",
         }
     }
 }
 
-impl From<WriteError<Conflict>> for ChangeError {
-    fn from(error: WriteError<Conflict>) -> Self {
+impl From<WriteError<ApiError>> for ApiError {
+    fn from(error: WriteError<ApiError>) -> Self {
         match error {
-            WriteError::Refused(conflict) => Self::Conflict(conflict.to_string()),
+            WriteError::Refused(refusal) => refusal,
             WriteError::Store(error) => error.into(),
         }
     }
 }
 
-impl From<ChangeError> for ApiError {
-    fn from(error: ChangeError) -> Self {
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         match error {
-            ChangeError::Conflict(why) => {
-                let msg = format!("The change contradicts what is stored: {why}.");
+            StoreError::TooLarge { .. } => {
+                ApiError::invalid(format!("The resource cannot be stored: {error}."))
+            }
+            StoreError::Newer { .. } => {
+                let msg = format!("The change contradicts what is stored: {error}.");
                 ApiError::new(StatusCode::CONFLICT, "Already in use", msg)
             }
-            ChangeError::TooLarge(why) => {
-                ApiError::invalid(format!("The resource cannot be stored: {why}."))
+            StoreError::Unavailable { .. }
+            | StoreError::Unsure { .. }
+            | StoreError::Broken { .. } => {
+                ApiError::internal(format!("The change failed: {error}."))
             }
-            ChangeError::Failed(why) => ApiError::internal(format!("The change failed: {why}.")),
         }
     }
 }

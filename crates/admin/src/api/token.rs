@@ -9,11 +9,11 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
-use state::AccountKind;
+use state::{AccountKind, ServiceAccount};
 
 use super::ApiState;
 use super::body::{Faults, Members, shown};
-use super::service_account::{find, known_vcluster, not_found};
+use super::kind::{known_vcluster, not_found};
 use crate::error::{ApiError, json};
 
 /// Gives out a token. It is not stored anywhere, and no record holds it.
@@ -40,13 +40,15 @@ pub(super) async fn issue(
     state.api.capabilities.local.map_err(unavailable)?;
     let no_key = || unavailable("there is no key to sign them with (GATEWAY_USER_POOL_SECRET_KEY)");
     let tokens = state.api.tokens.as_ref().ok_or_else(no_key)?;
+    let snapshot = state.resources()?.snapshot();
     known_vcluster(
+        &snapshot,
         &vcluster,
-        &format!("A token for '{}' was asked for in it.", shown(&username)),
+        format!("A token for '{}' was asked for in it.", shown(&username)),
     )?;
-    let accounts = state.resources()?.accounts();
-    let account =
-        find(&accounts, &vcluster, &username).ok_or_else(|| not_found(&vcluster, &username))?;
+    let account = snapshot
+        .account(&vcluster, &username)
+        .ok_or_else(|| not_found::<ServiceAccount>(&[&vcluster, &username]))?;
     if account.kind != AccountKind::Local {
         let msg = format!(
             "Service account '{username}' is EXTERNAL: only LOCAL ones log in with tokens of the gateway."

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::Uri;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 
 use crate::Services;
 use crate::access::{Access, Peer};
@@ -25,6 +26,8 @@ pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resourc
             services.metrics,
             services.secured_metrics.then(|| access.clone()),
         ))
+        .route("/admin", any(legacy))
+        .route("/admin/{*rest}", any(legacy))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
         .layer(middleware::from_fn(logged))
@@ -34,6 +37,32 @@ pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resourc
 /// 404 for any method.
 pub(crate) async fn no_such_path(request: Request) -> ApiError {
     ApiError::no_such_path(request.uri().path())
+}
+
+/// The paths of the first version of the API, with what took their place.
+const LEGACY: &[(&str, &str)] = &[
+    ("concentration-rules", "/gateway/v2/concentration-rule"),
+    (
+        "/username/",
+        "/gateway/v2/service-account and /gateway/v2/token",
+    ),
+    (
+        "userMappings",
+        "/gateway/v2/service-account and /gateway/v2/group",
+    ),
+    ("interceptors/v1/resolve", "/gateway/v2/interceptor/resolve"),
+    ("interceptors", "/gateway/v2/interceptor"),
+    ("plugins", "/gateway/v2/plugin"),
+    ("alias", "/gateway/v2/alias-topic"),
+    ("topics", "/gateway/v2/concentrated-topic"),
+    ("vclusters", "/gateway/v2/virtual-cluster"),
+];
+
+/// 404 that tells where to go instead.
+async fn legacy(request: Request) -> ApiError {
+    let path = request.uri().path();
+    let known = LEGACY.iter().find(|(part, _)| path.contains(part));
+    ApiError::moved(path, known.map_or("/gateway/v2", |(_, instead)| instead))
 }
 
 /// 405.

@@ -213,8 +213,10 @@ settings! { SECURITY:
         "Was a switch for access control lists of virtual clusters.").removed("access control lists of the virtual cluster resource");
     MANDATORY_VCLUSTER = Setting::new("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", Kind::Bool,
         "Rejects clients that belong to no named virtual cluster. This version refuses `true`.").default("false");
+    VCLUSTERS_STRICT = Setting::new("GATEWAY_VIRTUAL_CLUSTERS_STRICT", Kind::Bool,
+        "Refuses a new virtual cluster if its name is the beginning of another's, or the other way round. For tenants that do not trust each other.").default("false");
     AUTO_CREATE_TOPICS = Setting::new("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", Kind::Bool,
-        "Honours topic creation asked for by metadata requests.").default("false").not_yet();
+        "Honours topic creation asked for by metadata requests.").default("false");
     MAX_REAUTH = Setting::new("GATEWAY_AUTHENTICATION_CONNECTION_MAX_REAUTH_MS", LONG_MS,
         "Clients must authenticate again after this; 0 is never.").default("0");
     USER_POOL_SECRET_KEY = Setting::new("GATEWAY_USER_POOL_SECRET_KEY", Kind::Secret,

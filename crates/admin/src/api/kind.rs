@@ -1,0 +1,280 @@
+//! What can be done with resources of any kind: list, put, delete.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
+use state::{Changes, Resource, Snapshot};
+
+use super::body::{Faults, Members, PASSTHROUGH, shown};
+use super::envelope::{NameRule, Sent, upserted};
+use super::physical::PhysicalCluster;
+use super::query::Query;
+use super::resources::{Decide, Outcome, Resources};
+use super::{Api, ApiState};
+use crate::error::{ApiError, json};
+
+/// Resources in the way of a deletion that are named.
+const NAMED: usize = 10;
+
+/// A kind of resource as the API offers it.
+pub(crate) trait Kind: Resource {
+    /// `kind`.
+    const NAME: &'static str;
+    /// What else `kind` may be in requests.
+    const ALSO: &'static [&'static str] = &[];
+    /// Title of the error that there is none of a name.
+    const NOT_FOUND: &'static str;
+    /// What `metadata.name` may look like.
+    const NAME_RULE: NameRule;
+
+    /// What has to be known of the Kafka cluster before one is stored.
+    type Facts: Send + 'static;
+
+    /// Reads `metadata` and `spec`; what is wrong is added to the faults.
+    fn of(sent: &mut Sent) -> Self;
+
+    /// Whether it is the same as what is stored under its name.
+    fn is_same(&self, stored: &Self) -> bool {
+        self == stored
+    }
+
+    /// Refuses what could not be used with these settings, whatever is stored.
+    fn check_settings(&self, api: &Api) -> Result<(), ApiError>;
+
+    /// Asks for [`Kind::Facts`].
+    fn ask(
+        &self,
+        snapshot: &Snapshot,
+        physical: &dyn PhysicalCluster,
+    ) -> impl Future<Output = Result<Self::Facts, ApiError>> + Send;
+
+    /// Refuses what refers to something that is not there, or contradicts what is. `stored` is what it replaces.
+    fn check(&self, stored: Option<&Self>, at: &Situation<'_, Self::Facts>)
+    -> Result<(), ApiError>;
+
+    /// What else changes when it is created.
+    fn on_create(&self, _snapshot: &Snapshot, _changes: &mut Changes) {}
+
+    /// What else changes when it is deleted.
+    fn on_delete(&self, _snapshot: &Snapshot, _changes: &mut Changes) {}
+
+    /// The resources that refer to it.
+    fn referrers(&self, _snapshot: &Snapshot) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// As answers have it.
+    fn show<'a>(&'a self, api: &'a Api, defaults: bool) -> impl Serialize + 'a;
+}
+
+/// What a check looks at.
+pub(crate) struct Situation<'a, F> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) api: &'a Api,
+    pub(crate) facts: &'a F,
+}
+
+/// All that `keep` accepts, by name.
+pub(super) fn list<K: Kind>(
+    state: &ApiState,
+    defaults: bool,
+    keep: impl Fn(&K) -> bool,
+) -> Result<Response, ApiError> {
+    let snapshot = state.resources()?.snapshot();
+    let mut found: Vec<(Vec<String>, &Arc<K>)> = K::table(&snapshot)
+        .iter()
+        .filter(|resource| keep(resource))
+        .map(|resource| (resource.name(), resource))
+        .collect();
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let shown: Vec<_> = found
+        .iter()
+        .map(|(_, resource)| resource.show(&state.api, defaults))
+        .collect();
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// The one with this name.
+pub(super) fn get<K: Kind>(
+    state: &ApiState,
+    defaults: bool,
+    name: &[&str],
+) -> Result<Response, ApiError> {
+    let snapshot = state.resources()?.snapshot();
+    match K::table(&snapshot).get(name) {
+        Some(resource) => Ok(json(StatusCode::OK, &resource.show(&state.api, defaults))),
+        None => Err(not_found::<K>(name)),
+    }
+}
+
+/// `PUT`: creates or replaces one.
+pub(super) async fn put<K: Kind>(
+    State(state): State<Arc<ApiState>>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let mut sent = Sent::read(&body, K::NAME, K::ALSO)?;
+    let wanted = K::of(&mut sent);
+    sent.faults.into_result()?;
+    let dry = Query::parse(query.as_deref()).flag("dryMode")?;
+    wanted.check_settings(&state.api)?;
+    let resources = state.resources()?;
+    let snapshot = resources.snapshot();
+    let facts = match stored(&snapshot, &wanted) {
+        Some(stored) if wanted.is_same(&stored) => None,
+        _ => Some(wanted.ask(&snapshot, &*resources.physical()).await?),
+    };
+    let decide = upsert(wanted.clone(), state.api.clone(), facts);
+    let outcome = match dry {
+        true => dry_run(resources.as_ref(), decide)?,
+        false => finish(resources, decide).await?,
+    };
+    // What is stored may be written differently from what was sent and be the same.
+    let stored = stored(&resources.snapshot(), &wanted)
+        .filter(|stored| outcome == Outcome::NotChanged && wanted.is_same(stored));
+    let resource = stored.as_deref().unwrap_or(&wanted);
+    Ok(upserted(outcome, &resource.show(&state.api, false)))
+}
+
+/// `DELETE` with a body: by name and virtual cluster.
+pub(super) async fn delete_named<K: Kind>(
+    State(state): State<Arc<ApiState>>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let mut members = Members::of_body(&body)?;
+    let mut faults = Faults::default();
+    let name = members.text("name", &mut faults);
+    let vcluster = members.vcluster("vCluster", &mut faults);
+    faults.into_result()?;
+    delete::<K>(&state, vec![vcluster, name.unwrap_or_default()]).await
+}
+
+/// Deletes the one with this name.
+pub(super) async fn delete<K: Kind>(
+    state: &ApiState,
+    name: Vec<String>,
+) -> Result<Response, ApiError> {
+    let decide = move |snapshot: &Snapshot, changes: &mut Changes| {
+        let name: Vec<&str> = name.iter().map(String::as_str).collect();
+        let stored = K::table(snapshot).get(&name);
+        let stored = stored.ok_or_else(|| not_found::<K>(&name))?;
+        let referrers = stored.referrers(snapshot);
+        if !referrers.is_empty() {
+            return Err(still_referenced(&called::<K>(&name), &referrers));
+        }
+        changes.delete(stored.as_ref());
+        stored.on_delete(snapshot, changes);
+        Ok(Outcome::Deleted)
+    };
+    finish(state.resources()?, Box::new(decide)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// 404 for a resource of this name.
+pub(super) fn not_found<K: Kind>(name: &[&str]) -> ApiError {
+    let msg = format!("There is no {}.", called::<K>(name));
+    ApiError::new(StatusCode::NOT_FOUND, K::NOT_FOUND, msg)
+}
+
+/// Refuses a virtual cluster that does not exist. `cause` says who refers to it.
+pub(super) fn known_vcluster(
+    snapshot: &Snapshot,
+    vcluster: &str,
+    cause: impl Display,
+) -> Result<(), ApiError> {
+    if vcluster == PASSTHROUGH || snapshot.virtual_cluster(vcluster).is_some() {
+        return Ok(());
+    }
+    let msg = format!("There is no virtual cluster '{}'.", shown(vcluster));
+    let error = ApiError::new(StatusCode::NOT_FOUND, "Virtual cluster not found", &*msg);
+    Err(error.because(format!("{msg} {cause}")))
+}
+
+/// A resource as messages call it.
+pub(super) fn called<K: Kind>(name: &[&str]) -> String {
+    let (own, vcluster) = match name {
+        [vcluster, own] => (own, Some(vcluster)),
+        [own, ..] => (own, None),
+        [] => (&"", None),
+    };
+    match vcluster {
+        Some(vcluster) => format!(
+            "{} '{}' in virtual cluster '{}'",
+            K::NAME,
+            shown(own),
+            shown(vcluster)
+        ),
+        None => format!("{} '{}'", K::NAME, shown(own)),
+    }
+}
+
+/// Those of a table for which `keep` holds, as messages call them.
+pub(super) fn naming<K: Kind>(snapshot: &Snapshot, keep: impl Fn(&K) -> bool) -> Vec<String> {
+    let kept = K::table(snapshot).iter().filter(|resource| keep(resource));
+    kept.map(|resource| {
+        let name = resource.name();
+        called::<K>(&name.iter().map(String::as_str).collect::<Vec<_>>())
+    })
+    .collect()
+}
+
+fn upsert<K: Kind>(wanted: K, api: Arc<Api>, facts: Option<K::Facts>) -> Decide {
+    Box::new(move |snapshot, changes| {
+        let stored = stored(snapshot, &wanted);
+        if stored.as_ref().is_some_and(|s| wanted.is_same(s)) {
+            return Ok(Outcome::NotChanged);
+        }
+        let Some(facts) = &facts else {
+            let msg = "Another change came between; the call can be repeated.";
+            return Err(ApiError::new(StatusCode::CONFLICT, "Already in use", msg));
+        };
+        let situation = Situation {
+            snapshot,
+            api: &api,
+            facts,
+        };
+        wanted.check(stored.as_deref(), &situation)?;
+        changes.put(&wanted);
+        if stored.is_some() {
+            return Ok(Outcome::Updated);
+        }
+        wanted.on_create(snapshot, changes);
+        Ok(Outcome::Created)
+    })
+}
+
+/// What a change would come to.
+fn dry_run(resources: &dyn Resources, mut decide: Decide) -> Result<Outcome, ApiError> {
+    decide(&resources.snapshot(), &mut Changes::default())
+}
+
+/// Sees a change through even if the caller hangs up.
+async fn finish(resources: &Arc<dyn Resources>, decide: Decide) -> Result<Outcome, ApiError> {
+    match tokio::spawn(resources.write(decide)).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(ApiError::internal(
+            "The change failed unexpectedly; whether it was stored is not known.",
+        )),
+    }
+}
+
+fn stored<K: Kind>(snapshot: &Snapshot, wanted: &K) -> Option<Arc<K>> {
+    let name = wanted.name();
+    let name: Vec<&str> = name.iter().map(String::as_str).collect();
+    K::table(snapshot).get(&name).cloned()
+}
+
+fn still_referenced(what: &str, referrers: &[String]) -> ApiError {
+    let named = referrers.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let more = match referrers.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let msg = format!("{what} is still used by {}{more}.", named.join(", "));
+    ApiError::new(StatusCode::CONFLICT, "Still referenced", msg)
+}

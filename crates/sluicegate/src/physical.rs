@@ -1,0 +1,153 @@
+//! What is in the Kafka cluster already, for the admin port's checks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use admin::{Asked, NameOf, PhysicalCluster, PhysicalName};
+use bytes::BytesMut;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    ListGroupsRequest, ListTransactionsRequest, MetadataRequest, MetadataResponse, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes};
+use proxy::Client;
+use state::{Call, Node, Transport, TransportError};
+use wire::api::{ApiKey, Direction};
+use wire::error_code::{NONE, UNKNOWN_TOPIC_OR_PARTITION};
+
+/// Highest versions used. Topics are not created by asking from version 4 on.
+const METADATA: (i16, i16) = (4, 12);
+const LIST_GROUPS: (i16, i16) = (0, 5);
+const LIST_TRANSACTIONS: (i16, i16) = (0, 1);
+
+/// Asks Kafka with the gateway's own connections.
+#[derive(Clone)]
+pub(crate) struct Physical {
+    client: Client,
+}
+
+impl Physical {
+    pub(crate) fn new(client: Client) -> Arc<Physical> {
+        Arc::new(Physical { client })
+    }
+
+    async fn existing(&self, names: BTreeSet<String>) -> Result<BTreeSet<String>, TransportError> {
+        let topics = names.iter().map(|name| {
+            let name = TopicName(StrBytes::from_string(name.clone()));
+            MetadataRequestTopic::default().with_name(Some(name))
+        });
+        let answer = self.metadata(Some(topics.collect())).await?;
+        let existing = answer.topics.into_iter().filter_map(|topic| {
+            // Any other error is one of a topic that is there.
+            let is_there = topic.error_code != UNKNOWN_TOPIC_OR_PARTITION;
+            topic.name.filter(|_| is_there).map(|name| name.to_string())
+        });
+        Ok(existing.collect())
+    }
+
+    async fn named(&self, prefix: &str) -> Result<Vec<PhysicalName>, TransportError> {
+        let answer = self.metadata(None).await?;
+        let mut found = BTreeSet::new();
+        let mut take = |of: NameOf, name: &str| {
+            if fold(name).starts_with(prefix) {
+                found.insert(PhysicalName {
+                    of,
+                    name: name.to_owned(),
+                });
+            }
+        };
+        for topic in &answer.topics {
+            if let Some(name) = &topic.name {
+                take(NameOf::Topic, name);
+            }
+        }
+        // Each broker knows those it coordinates.
+        for broker in &answer.brokers {
+            let node = Node::At {
+                host: broker.host.as_str().into(),
+                port: u16::try_from(broker.port).map_err(TransportError::malformed)?,
+            };
+            let request = ListGroupsRequest::default();
+            let groups = ask(&self.client, node.clone(), LIST_GROUPS, request).await?;
+            checked(groups.error_code, "ListGroups")?;
+            for group in &groups.groups {
+                take(NameOf::Group, &group.group_id);
+            }
+            let request = ListTransactionsRequest::default();
+            let listed = match ask(&self.client, node, LIST_TRANSACTIONS, request).await {
+                Ok(listed) => listed,
+                // Brokers before 3.0 do not tell.
+                Err(TransportError::Unsupported { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            checked(listed.error_code, "ListTransactions")?;
+            for transaction in &listed.transaction_states {
+                take(NameOf::TransactionalId, &transaction.transactional_id);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    async fn metadata(
+        &self,
+        topics: Option<Vec<MetadataRequestTopic>>,
+    ) -> Result<MetadataResponse, TransportError> {
+        let request = MetadataRequest::default()
+            .with_topics(topics)
+            .with_allow_auto_topic_creation(false);
+        ask(&self.client, Node::Bootstrap, METADATA, request).await
+    }
+}
+
+impl PhysicalCluster for Physical {
+    fn existing_topics(&self, names: BTreeSet<String>) -> Asked<BTreeSet<String>> {
+        let this = self.clone();
+        Box::pin(async move { this.existing(names).await.map_err(|e| e.to_string()) })
+    }
+
+    fn names_with(&self, prefix: String) -> Asked<Vec<PhysicalName>> {
+        let this = self.clone();
+        let prefix = fold(&prefix);
+        Box::pin(async move { this.named(&prefix).await.map_err(|e| e.to_string()) })
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+fn checked(code: i16, asked: &str) -> Result<(), TransportError> {
+    match code {
+        NONE => Ok(()),
+        code => Err(TransportError::malformed(format!(
+            "{asked}: Kafka answers error {code}"
+        ))),
+    }
+}
+
+/// Asks in the highest version between these two that the broker knows, too. The answer is walked before it is decoded,
+/// because typed decoders trust the lengths they read.
+async fn ask<R: Request + Send + 'static>(
+    client: &Client,
+    to: Node,
+    (min_version, max_version): (i16, i16),
+    request: R,
+) -> Result<R::Response, TransportError> {
+    let api = ApiKey(R::KEY);
+    let call = Call {
+        api,
+        min_version: min_version.max(<R::Response as Message>::VERSIONS.min),
+        max_version,
+        encode: Box::new(move |version| {
+            let mut body = BytesMut::new();
+            request
+                .encode(&mut body, version)
+                .map_err(|error| error.to_string())?;
+            Ok(body.freeze())
+        }),
+    };
+    let mut reply = client.call(to, call).await?;
+    wire::walk::validate(api, reply.version, Direction::Response, &reply.body)
+        .map_err(TransportError::malformed)?;
+    R::Response::decode(&mut reply.body, reply.version).map_err(TransportError::malformed)
+}
