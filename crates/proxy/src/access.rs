@@ -16,6 +16,7 @@ use config::SecurityMode;
 use telemetry::FloodGate;
 use telemetry::metrics::Metrics;
 use telemetry::targets::{AUDIT, AUTHORIZATION, NETWORK};
+use tenancy::{Tenant, Tenants};
 
 use crate::gateway::ListenerState;
 
@@ -41,6 +42,10 @@ pub struct Security {
     pub accounts: Arc<ArcSwap<Accounts>>,
     /// The access control lists.
     pub acls: Arc<ArcSwap<Acls>>,
+    /// The virtual clusters.
+    pub tenants: Arc<ArcSwap<Tenants>>,
+    /// `GATEWAY_AUTO_CREATE_TOPICS_ENABLED`
+    pub auto_creation: bool,
     /// Whether access control applies to the passthrough virtual cluster.
     pub acl_enabled: bool,
     /// Those whom no access control applies to, without `User:`.
@@ -111,11 +116,19 @@ impl Security {
         tracing::debug!(target: NETWORK, %peer, mechanism, reason, "authentication failed");
     }
 
-    fn view(&self, acls: &Acls, identity: &Identity, host: &str) -> AclView {
-        let is_passthrough = &*identity.vcluster == PASSTHROUGH;
-        let is_super =
-            is_passthrough && self.super_users.iter().any(|user| **user == *identity.name);
-        let view = if !self.acl_enabled || !is_passthrough {
+    fn view(&self, acls: &Acls, tenant: &Place, identity: &Identity, host: &str) -> AclView {
+        let (enabled, is_super) = match tenant {
+            Place::Passthrough(_) => (
+                self.acl_enabled,
+                self.super_users.iter().any(|user| **user == *identity.name),
+            ),
+            Place::Within(tenant) => (
+                tenant.rights().acl_enabled,
+                tenant.rights().super_users.contains(&*identity.name),
+            ),
+            Place::Gone => (true, false),
+        };
+        let view = if !enabled {
             AclView::disabled()
         } else if is_super {
             AclView::super_user(acls, &identity.vcluster)
@@ -128,11 +141,67 @@ impl Security {
             principal: identity.name.clone(),
             host: host.to_owned(),
         };
-        let view = view.observed_by(Arc::new(watch));
-        match is_super {
-            true => view,
-            false => view.guarding(self.own_topics.clone()),
+        let view = view
+            .observed_by(Arc::new(watch))
+            .creating(self.auto_creation);
+        match tenant {
+            Place::Passthrough(_) if is_super => view,
+            Place::Passthrough(_) => view.guarding(self.own_topics.clone()),
+            Place::Within(tenant) => view
+                .declared(tenant.rights().declared)
+                .within(Arc::new(Names(tenant.clone()))),
+            Place::Gone => view.within(Arc::new(NoNames)),
         }
+    }
+}
+
+/// Where a client is.
+enum Place {
+    /// With what there is to map: aliases.
+    Passthrough(Option<Arc<Tenant>>),
+    Within(Arc<Tenant>),
+    /// In a virtual cluster that was deleted.
+    Gone,
+}
+
+impl Place {
+    fn of(identity: &Identity, tenants: &Tenants) -> Place {
+        let tenant = tenants.get(&identity.vcluster);
+        match (tenant, &*identity.vcluster) {
+            (tenant, PASSTHROUGH) => {
+                Place::Passthrough(tenant.filter(|tenant| tenant.maps()).cloned())
+            }
+            (Some(tenant), _) => Place::Within(tenant.clone()),
+            (None, _) => Place::Gone,
+        }
+    }
+
+    fn tenant(&self) -> Option<&Arc<Tenant>> {
+        match self {
+            Place::Passthrough(tenant) => tenant.as_ref(),
+            Place::Within(tenant) => Some(tenant),
+            Place::Gone => None,
+        }
+    }
+}
+
+/// The names of a virtual cluster.
+struct Names(Arc<Tenant>);
+
+impl auth::acl::Namespace for Names {
+    fn contains(&self, resource_type: ResourceType, name: &str) -> bool {
+        match resource_type {
+            ResourceType::Topic => self.0.has_topic(name),
+            _ => self.0.has_name(name),
+        }
+    }
+}
+
+struct NoNames;
+
+impl auth::acl::Namespace for NoNames {
+    fn contains(&self, _resource_type: ResourceType, _name: &str) -> bool {
+        false
     }
 }
 
@@ -166,22 +235,42 @@ pub(crate) struct Access {
     identity: Identity,
     host: String,
     accounts: RefCell<Arc<Accounts>>,
-    view: RefCell<(Arc<Acls>, AclView)>,
-    /// Counts changes of the lists.
+    view: RefCell<View>,
+    /// Counts changes of the lists and of the virtual clusters.
     round: Cell<u64>,
+}
+
+/// What a connection sees of one moment.
+struct View {
+    acls: Arc<Acls>,
+    tenants: Arc<Tenants>,
+    place: Place,
+    rights: AclView,
+}
+
+impl View {
+    fn new(security: &Security, identity: &Identity, host: &str) -> View {
+        let (acls, tenants) = (security.acls.load_full(), security.tenants.load_full());
+        let place = Place::of(identity, &tenants);
+        View {
+            rights: security.view(&acls, &place, identity, host),
+            acls,
+            tenants,
+            place,
+        }
+    }
 }
 
 impl Access {
     pub(crate) fn new(security: &Security, identity: Identity, host: IpAddr) -> Access {
         // Kafka shows and compares IPv4 addresses as such, however they came in.
         let host = host.to_canonical().to_string();
-        let acls = security.acls.load_full();
-        let view = security.view(&acls, &identity, &host);
+        let view = View::new(security, &identity, &host);
         Access {
             identity,
             host,
             accounts: RefCell::new(security.accounts.load_full()),
-            view: RefCell::new((acls, view)),
+            view: RefCell::new(view),
             round: Cell::new(1),
         }
     }
@@ -192,6 +281,10 @@ impl Access {
 
     /// Whether the account is still what it was when the client came.
     pub(crate) fn holds(&self, security: &Security) -> bool {
+        self.refresh(security);
+        if matches!(self.view.borrow().place, Place::Gone) {
+            return false;
+        }
         let now = security.accounts.load();
         let mut seen = self.accounts.borrow_mut();
         if Arc::ptr_eq(&now, &seen) {
@@ -203,14 +296,26 @@ impl Access {
 
     /// What the client may do by the lists of this moment.
     pub(crate) fn view(&self, security: &Security) -> AclView {
-        let now = security.acls.load();
-        let mut seen = self.view.borrow_mut();
-        if !Arc::ptr_eq(&now, &seen.0) {
-            let view = security.view(&now, &self.identity, &self.host);
-            *seen = (Arc::clone(&now), view);
+        self.refresh(security);
+        self.view.borrow().rights.clone()
+    }
+
+    /// What names the client knows resources by; `None`: by their own.
+    pub(crate) fn tenant(&self, security: &Security) -> Option<Arc<Tenant>> {
+        self.refresh(security);
+        self.view.borrow().place.tenant().cloned()
+    }
+
+    fn refresh(&self, security: &Security) {
+        let is_current = {
+            let seen = self.view.borrow();
+            Arc::ptr_eq(&security.acls.load(), &seen.acls)
+                && Arc::ptr_eq(&security.tenants.load(), &seen.tenants)
+        };
+        if !is_current {
+            *self.view.borrow_mut() = View::new(security, &self.identity, &self.host);
             self.round.set(self.round.get() + 1);
         }
-        seen.1.clone()
     }
 
     /// Changes whenever the lists have changed.

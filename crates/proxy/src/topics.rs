@@ -1,4 +1,4 @@
-//! Names of topics by their ids (KIP-516): what access control needs to know of requests that carry ids only.
+//! Names of topics by their ids (KIP-516) and the list of all: what access control and virtual clusters need to know of the topics of Kafka.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use authorization::TopicNames;
 use bytes::BytesMut;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
-use kafka_protocol::protocol::{Decodable, Encodable};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use state::{Call, Node, Transport, TransportError};
+use tenancy::Tenant;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use wire::api::{ApiKey, Direction};
@@ -30,7 +31,17 @@ const UNKNOWN_FOR: Duration = Duration::from_millis(250);
 /// Unknown ids that are remembered as such.
 const MAX_UNKNOWN: usize = 10_000;
 
+/// How old the ids of the targets of aliases may be: a topic that is created anew has another one.
+const TARGETS_FOR: Duration = Duration::from_secs(2);
+
+/// How old a list of all topics may be where a bit of delay does no harm.
+const LISTING_FOR: Duration = Duration::from_secs(1);
+
 type Names = HashMap<[u8; 16], Arc<str>>;
+type Ids = HashMap<Arc<str>, (Option<[u8; 16]>, Instant)>;
+
+/// All topics, with their partitions.
+pub(crate) type Listing = Arc<Vec<(Arc<str>, usize)>>;
 
 /// Names of topics by id, asked of the cluster when needed.
 pub(crate) struct Topics {
@@ -38,12 +49,17 @@ pub(crate) struct Topics {
     known: ArcSwap<Names>,
     /// Held while the cluster is asked; ids that it did not know, and when.
     unknown: Mutex<HashMap<[u8; 16], Instant>>,
+    /// Ids of the targets of aliases, and when they were asked for.
+    targets: ArcSwap<Ids>,
+    asking: Mutex<()>,
+    listing: Mutex<Option<(Instant, Listing)>>,
 }
 
 /// What is known at one moment.
 pub(crate) struct Known {
     names: Arc<Names>,
-    all: Option<Vec<Arc<str>>>,
+    targets: Arc<Ids>,
+    all: Option<Listing>,
 }
 
 impl Topics {
@@ -52,6 +68,9 @@ impl Topics {
             client,
             known: ArcSwap::default(),
             unknown: Mutex::default(),
+            targets: ArcSwap::default(),
+            asking: Mutex::default(),
+            listing: Mutex::default(),
         }
     }
 
@@ -59,10 +78,7 @@ impl Topics {
     pub(crate) async fn names(&self, ids: &[[u8; 16]]) -> Result<Known, TransportError> {
         let known = self.known.load_full();
         if ids.iter().all(|id| known.contains_key(id)) {
-            return Ok(Known {
-                names: known,
-                all: None,
-            });
+            return Ok(self.known(known, None));
         }
         let mut unknown = self.unknown.lock().await;
         unknown.retain(|_, since| since.elapsed() < UNKNOWN_FOR);
@@ -92,7 +108,77 @@ impl Topics {
                 names
             }
         };
-        Ok(Known { names, all: None })
+        Ok(self.known(names, None))
+    }
+
+    /// Asks for the ids of topics by their names, if they are not known well enough.
+    pub(crate) async fn look_up(&self, names: &[&str]) -> Result<(), TransportError> {
+        let missing = || -> Vec<Arc<str>> {
+            let targets = self.targets.load();
+            let is_old = |name: &&&str| {
+                targets
+                    .get(**name)
+                    .is_none_or(|(_, since)| since.elapsed() > TARGETS_FOR)
+            };
+            names
+                .iter()
+                .filter(is_old)
+                .map(|name| Arc::from(*name))
+                .collect()
+        };
+        if missing().is_empty() {
+            return Ok(());
+        }
+        let _asking = self.asking.lock().await;
+        let missing = missing(); // somebody else may have asked meanwhile
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let topic = |name: &Arc<str>| {
+            let name = StrBytes::from_string(name.to_string());
+            MetadataRequestTopic::default().with_name(Some(name.into()))
+        };
+        let answer = self.ask(Some(missing.iter().map(topic).collect())).await?;
+        self.learn(&answer);
+        let mut targets = match self.targets.load_full() {
+            all if all.len() > MAX_KNOWN => Ids::new(),
+            all => Ids::clone(&all),
+        };
+        let now = Instant::now();
+        targets.extend(missing.into_iter().map(|name| (name, (None, now))));
+        for topic in &answer.topics {
+            if let Some(name) = &topic.name
+                && !topic.topic_id.is_nil()
+            {
+                targets.insert(
+                    Arc::from(name.as_str()),
+                    (Some(topic.topic_id.into_bytes()), now),
+                );
+            }
+        }
+        self.targets.store(Arc::new(targets));
+        Ok(())
+    }
+
+    /// The topics of not long ago.
+    pub(crate) async fn listing(&self) -> Result<Listing, TransportError> {
+        let mut listing = self.listing.lock().await;
+        if let Some((since, listing)) = &*listing
+            && since.elapsed() < LISTING_FOR
+        {
+            return Ok(listing.clone());
+        }
+        let all = self.all().await?.all.unwrap_or_default();
+        *listing = Some((Instant::now(), all.clone()));
+        Ok(all)
+    }
+
+    fn known(&self, names: Arc<Names>, all: Option<Listing>) -> Known {
+        Known {
+            names,
+            targets: self.targets.load_full(),
+            all,
+        }
     }
 
     /// The names of all topics, and those of `ids`.
@@ -102,13 +188,10 @@ impl Topics {
         let all = answer
             .topics
             .iter()
-            .filter_map(|topic| topic.name.as_ref())
-            .map(|name| Arc::from(name.as_str()))
+            .filter_map(|topic| Some((topic.name.as_ref()?, topic.partitions.len())))
+            .map(|(name, partitions)| (Arc::from(name.as_str()), partitions))
             .collect();
-        Ok(Known {
-            names,
-            all: Some(all),
-        })
+        Ok(self.known(names, Some(Arc::new(all))))
     }
 
     async fn ask(
@@ -164,17 +247,55 @@ impl Known {
     pub(crate) fn nothing() -> Known {
         Known {
             names: Arc::default(),
+            targets: Arc::default(),
             all: None,
         }
     }
 }
 
-impl TopicNames for Known {
+impl tenancy::Topics for Known {
     fn name(&self, id: &[u8; 16]) -> Option<Arc<str>> {
         self.names.get(id).cloned()
     }
 
+    fn id(&self, name: &str) -> Option<[u8; 16]> {
+        self.targets.get(name).and_then(|(id, _)| *id)
+    }
+
+    fn all(&self) -> Option<&[(Arc<str>, usize)]> {
+        self.all.as_ref().map(|all| all.as_slice())
+    }
+}
+
+/// What is known at one moment, by the names that a client knows.
+pub(crate) struct Seen<'k> {
+    known: &'k Known,
+    /// `None`: the names of Kafka.
+    tenant: Option<&'k Tenant>,
+}
+
+impl<'k> Seen<'k> {
+    pub(crate) fn of(known: &'k Known, tenant: Option<&'k Tenant>) -> Seen<'k> {
+        Seen { known, tenant }
+    }
+}
+
+impl TopicNames for Seen<'_> {
+    fn name(&self, id: &[u8; 16]) -> Option<Arc<str>> {
+        let name = self.known.names.get(id);
+        match self.tenant {
+            None => name.cloned(),
+            Some(tenant) => tenant.topic_of_id(id, self.known),
+        }
+    }
+
     fn all(&self) -> Option<Vec<Arc<str>>> {
-        self.all.clone()
+        let all = self.known.all.as_ref()?.iter().map(|(name, _)| name);
+        Some(match self.tenant {
+            None => all.cloned().collect(),
+            Some(tenant) => all
+                .flat_map(|name| tenant.logical_topics(name).map(Arc::from))
+                .collect(),
+        })
     }
 }

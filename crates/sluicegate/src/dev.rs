@@ -24,7 +24,9 @@ pub(crate) fn run(args: &DevArgs) -> ExitCode {
         .source()
         .with_host_name("localhost")
         .or_set("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
-        .or_set("GATEWAY_MIN_BROKERID", "1");
+        .or_set("GATEWAY_MIN_BROKERID", "1")
+        // Trying out begins with a topic that is just used.
+        .or_set("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", "true");
     let greeting = run::Greeting {
         configuration: false, // `sluicegate check` shows it; here the welcome shall be seen
         ready: |config: &Config| print!("{}", welcome(config)),

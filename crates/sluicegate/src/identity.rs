@@ -15,6 +15,7 @@ use config::{Config, Report};
 use proxy::{AclWriter, Security};
 use telemetry::metrics::Metrics;
 use telemetry::targets::CONFIG;
+use tenancy::Tenants;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What the key material towards Kafka is called in metrics and logs.
@@ -28,6 +29,7 @@ pub(crate) struct Identities {
     pub(crate) authenticator: Authenticator,
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
     pub(crate) acls: Arc<ArcSwap<Acls>>,
+    pub(crate) tenants: Arc<ArcSwap<Tenants>>,
     /// Of the listeners; `None` without TLS.
     pub(crate) client_tls: Option<Arc<ServerMaterial>>,
     /// Of the admin port; `None` without HTTPS.
@@ -77,6 +79,7 @@ impl Identities {
                 authenticator,
                 accounts,
                 acls: Arc::default(),
+                tenants: Arc::new(ArcSwap::from_pointee(Tenants::new(Vec::new(), [], []))),
                 client_tls,
                 admin_tls,
             }),
@@ -96,6 +99,8 @@ impl Identities {
             authenticator: self.authenticator.clone(),
             accounts: self.accounts.clone(),
             acls: self.acls.clone(),
+            tenants: self.tenants.clone(),
+            auto_creation: config.security.auto_create_topics,
             acl_enabled: config.security.acl_enabled,
             super_users: config
                 .security
@@ -211,10 +216,18 @@ fn own_topics(config: &Config) -> HashSet<String> {
     if !config.needs_state() {
         return HashSet::new();
     }
-    [&config.state.accounts, &config.state.acls]
-        .into_iter()
-        .cloned()
-        .collect()
+    let state = &config.state;
+    [
+        &state.accounts,
+        &state.acls,
+        &state.vclusters,
+        &state.topic_mappings,
+        &state.groups,
+        &state.interceptor_configs,
+    ]
+    .into_iter()
+    .cloned()
+    .collect()
 }
 
 fn report(problems: Vec<Problem>) -> Report {

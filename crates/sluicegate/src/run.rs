@@ -166,7 +166,8 @@ async fn start(
             .await
             .map_err(NotStarted::State)?;
         let (accounts, acls) = (identities.accounts.clone(), identities.acls.clone());
-        let state = resources::InForce::new(store, accounts, acls);
+        let tenants = identities.tenants.clone();
+        let state = resources::InForce::new(store, accounts, acls, tenants);
         tokio::task::spawn_local(state.clone().follow());
         health.resources_ready(Arc::new(state.clone()));
         Arc::new(state)

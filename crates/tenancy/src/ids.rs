@@ -64,6 +64,20 @@ impl AliasIds {
     }
 }
 
+impl Tenant {
+    /// The name by which a client knows the topic of an id: of one of its own, or of an alias. `None` if it is none of these.
+    pub fn topic_of_id(&self, id: &TopicId, topics: &dyn Topics) -> Option<Arc<str>> {
+        if self.has_aliases()
+            && let Some((alias, _)) = AliasIds::new(self, topics).find(id)
+        {
+            return Some(alias.clone());
+        }
+        let name = topics.name(id)?;
+        let own = self.logical(&name).filter(|own| !self.is_alias(own));
+        own.map(Arc::from)
+    }
+}
+
 /// The id of an alias: the same on every node and after every restart, another one when its target is created anew.
 pub fn of_alias(vcluster: &str, alias: &str, target: TopicId) -> TopicId {
     (0..=u8::MAX)

@@ -1,4 +1,4 @@
-//! Access control on the way of a request and of its answer.
+//! Access control and virtual clusters on the way of a request and of its answer.
 //!
 //! Where access control lists are in force a request is seen as a whole before any of it goes to a broker, so that what
 //! is denied can be taken out. The exception is a large Produce request to a single topic, which is what large ones are:
@@ -12,21 +12,29 @@ use authorization::{AclChange, AclRequest, AnswerWork, Error, Ruling, TopicNames
 use bytes::{BufMut, Bytes, BytesMut};
 use config::SecurityMode;
 use telemetry::targets::AUTHORIZATION;
+use tenancy::{Context, Heartbeat, Mapped, Physical, Subscriptions, Tenant};
 use tokio::sync::OwnedSemaphorePermit;
 use wire::api::ApiKey;
 use wire::error_code::REQUEST_TIMED_OUT;
 use wire::varint;
 
 use super::requests::{Head, PREFIX};
-use super::{Connection, Failure, local};
+use super::{Connection, Failure, Work, local};
 use crate::buffer::{WINDOW, Window};
 use crate::peek;
-use crate::topics::Known;
+use crate::topics::{Known, Seen};
 
 /// Memory that the tree of a request or answer needs for each byte of it, at most.
 pub(super) const TREE: usize = 3;
 
-/// What access control makes of a request.
+/// What becomes of a subscription by a regular expression.
+enum Named {
+    AsIs,
+    Instead(Bytes),
+    Answer(Vec<u8>),
+}
+
+/// What access control and the virtual cluster make of a request.
 pub(super) enum Judged {
     /// More bytes are needed.
     More,
@@ -37,7 +45,7 @@ pub(super) enum Judged {
         frame: Bytes,
         /// Version of the frame and of its answer.
         version: i16,
-        work: Option<AnswerWork>,
+        work: Option<Work>,
         /// Memory that the frame takes, until it has been sent.
         permit: Option<OwnedSemaphorePermit>,
     },
@@ -54,6 +62,9 @@ impl Connection {
         }
         let view = self.access.view(security);
         view.enabled()
+            || view.is_confined()
+            || self.access.tenant(security).is_some()
+            || (api == ApiKey::METADATA && !view.auto_creation())
             || (view.guards_topics() && authorization::changes_topics(api))
             || matches!(
                 api,
@@ -149,49 +160,199 @@ impl Connection {
     ) -> Result<Judged, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
+        let tenant = self.access.tenant(&self.worker.shared.access);
         if let Some(answer) = self.ended_session(head, body)? {
             return Ok(Judged::Answer(answer));
         }
-        let ids = authorization::topic_ids(api, version, body).map_err(broken)?;
-        let mut topics = match ids.is_empty() {
-            true => Known::nothing(),
-            false => self.topics().names(&ids).await.map_err(no_names)?,
+        let named = match self.named(view, tenant.as_ref(), head, body).await? {
+            Named::AsIs => None,
+            Named::Instead(body) => Some(body),
+            Named::Answer(body) => return Ok(Judged::Answer(head.answer(&body))),
         };
-        let mut ruling = authorization::judge(api, version, body, view, &topics).map_err(broken)?;
+        let body = named.as_deref().unwrap_or(body);
+        let mut topics = self
+            .topics_for(tenant.as_deref(), api, version, body)
+            .await?;
+        let mut ruling = {
+            let seen = Seen::of(&topics, tenant.as_deref());
+            authorization::judge(api, version, body, view, &seen).map_err(broken)?
+        };
         if let Ruling::ListTopics = ruling {
             topics = self.topics().all().await.map_err(no_names)?;
-            ruling = authorization::judge(api, version, body, view, &topics).map_err(broken)?;
+            let seen = Seen::of(&topics, tenant.as_deref());
+            ruling = authorization::judge(api, version, body, view, &seen).map_err(broken)?;
         }
-        Ok(match ruling {
-            Ruling::Forward => Judged::AsIs,
-            Ruling::Rewrite { body, answer } => Judged::Instead {
-                frame: match body {
-                    Some(body) => head.with_body(frame, version, &body)?,
-                    None => Bytes::copy_from_slice(frame),
-                },
-                version,
-                work: Some(answer),
-                permit: None,
-            },
+        let (between, ruled, rights) = match ruling {
+            Ruling::Forward => (version, None, None),
+            Ruling::Rewrite { body, answer } => (version, body, Some(answer)),
             Ruling::Convert {
                 version,
                 body,
                 answer,
-            } => Judged::Instead {
-                frame: head.with_body(frame, version, &body)?,
-                version,
-                work: Some(answer),
-                permit: None,
-            },
-            Ruling::Answer(body) => Judged::Answer(head.answer(&body)),
-            Ruling::Acls(request) => Judged::Answer(head.answer(&self.change_acls(request).await)),
+            } => (version, Some(body), Some(answer)),
+            Ruling::Answer(body) => return Ok(Judged::Answer(head.answer(&body))),
+            Ruling::Acls(request) => {
+                return Ok(Judged::Answer(
+                    head.answer(&self.change_acls(request).await),
+                ));
+            }
             Ruling::ListTopics | Ruling::Close => {
                 return Err(Failure::NotAuthorized {
                     api: api.name(),
                     version,
                 });
             }
+        };
+        let rights = rights.filter(|rights| !rights.is_nothing());
+        let body = ruled.as_deref().unwrap_or(body);
+        let mapped = match &tenant {
+            None => Mapped::AsIs,
+            Some(tenant) => self.map(tenant, view, head, between, body, topics).await?,
+        };
+        let (upstream, mapped, back) = match mapped {
+            Mapped::AsIs => (between, None, None),
+            Mapped::Forward {
+                version,
+                body,
+                back,
+            } => (version, body, back),
+            Mapped::Answer(body) => {
+                let body = match rights {
+                    Some(rights) => rights.apply(version, &body).map_err(broken)?,
+                    None => body,
+                };
+                return Ok(Judged::Answer(head.answer(&body)));
+            }
+            Mapped::ListTopics | Mapped::Close => {
+                return Err(Failure::NotAuthorized {
+                    api: api.name(),
+                    version,
+                });
+            }
+        };
+        let body = mapped.or(ruled).or(named);
+        if body.is_none() && back.is_none() && rights.is_none() && upstream == version {
+            return Ok(Judged::AsIs);
+        }
+        let work = (back.is_some() || rights.is_some()).then_some(Work {
+            back,
+            between,
+            rights,
+            version,
+        });
+        Ok(Judged::Instead {
+            frame: match body {
+                Some(body) => head.with_body(frame, upstream, &body)?,
+                None => Bytes::copy_from_slice(frame),
+            },
+            version: upstream,
+            work,
+            permit: None,
         })
+    }
+
+    /// What the gateway has to know of topics for a request.
+    async fn topics_for(
+        &self,
+        tenant: Option<&Tenant>,
+        api: ApiKey,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Known, Failure> {
+        let broken = |error: Error| Failure::Judgement(error.to_string());
+        let ids = match tenant {
+            None => authorization::topic_ids(api, version, body).map_err(broken)?,
+            Some(_) => tenancy::topic_ids(api, version, body).map_err(broken)?,
+        };
+        self.look_up_targets(tenant).await?;
+        match ids.is_empty() && tenant.is_none_or(|tenant| !tenant.has_aliases()) {
+            true => Ok(Known::nothing()),
+            false => self.topics().names(&ids).await.map_err(no_names),
+        }
+    }
+
+    async fn look_up_targets(&self, tenant: Option<&Tenant>) -> Result<(), Failure> {
+        let Some(tenant) = tenant.filter(|tenant| tenant.has_aliases()) else {
+            return Ok(());
+        };
+        let targets: Vec<_> = tenant.aliases().map(|(_, target)| target).collect();
+        let targets: Vec<&str> = targets.iter().map(Physical::as_str).collect();
+        self.topics().look_up(&targets).await.map_err(no_names)
+    }
+
+    /// Puts names in the place of a regular expression that a broker would match with the names of everybody's topics.
+    async fn named(
+        &self,
+        view: &AclView,
+        tenant: Option<&Arc<Tenant>>,
+        head: &Head,
+        body: &[u8],
+    ) -> Result<Named, Failure> {
+        let sees_all = tenant.is_none() && !view.is_checked();
+        if sees_all || !Subscriptions::concerns(head.api) {
+            return Ok(Named::AsIs);
+        }
+        let mut visible = None;
+        loop {
+            let noted = self.subscriptions.borrow_mut().note(
+                head.api,
+                head.version,
+                body,
+                visible.as_deref(),
+            );
+            match noted.map_err(|error| head.unjudged(error))? {
+                Heartbeat::AsIs => return Ok(Named::AsIs),
+                Heartbeat::Instead(body) => return Ok(Named::Instead(body)),
+                Heartbeat::Answer(body) => return Ok(Named::Answer(body)),
+                Heartbeat::ListTopics => {
+                    let listing = self.topics().listing().await.map_err(no_names)?;
+                    let names = listing.iter().flat_map(|(name, _)| match tenant {
+                        None => vec![name.to_string()],
+                        Some(tenant) => tenant.logical_topics(name).map(str::to_owned).collect(),
+                    });
+                    let may_see = |name: &String| {
+                        view.permits(Operation::Describe, ResourceType::Topic, name)
+                    };
+                    visible = Some(names.filter(may_see).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    /// Gives a request the names that Kafka knows.
+    async fn map(
+        &self,
+        tenant: &Arc<Tenant>,
+        view: &AclView,
+        head: &Head,
+        version: i16,
+        body: &[u8],
+        topics: Known,
+    ) -> Result<Mapped, Failure> {
+        let broken = |error| head.unjudged(error);
+        let subscribed = match tenant.has_aliases() && Subscriptions::concerns(head.api) {
+            true => {
+                let subscriptions = self.subscriptions.borrow();
+                subscriptions.of(head.api, version, body).map_err(broken)?
+            }
+            false => Vec::new(),
+        };
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let context = |topics| Context {
+            tenant,
+            topics,
+            turn,
+            configures_aliases: !view.is_checked() && view.enabled(),
+            auto_creation: view.auto_creation(),
+            subscribed: &subscribed,
+        };
+        let mapped = tenancy::map(head.api, version, body, &context(&topics)).map_err(broken)?;
+        if !matches!(mapped, Mapped::ListTopics) {
+            return Ok(mapped);
+        }
+        let topics = self.topics().all().await.map_err(no_names)?;
+        tenancy::map(head.api, version, body, &context(&topics)).map_err(broken)
     }
 
     /// The topics of a session were checked when they came into it. After a change of the lists, and on a connection that
@@ -254,6 +415,11 @@ impl Connection {
             false => self.topics().names(&ids).await.map_err(no_names),
         }
     }
+
+    /// The names of the client's virtual cluster.
+    pub(super) fn tenant(&self) -> Option<Arc<Tenant>> {
+        self.access.tenant(&self.worker.shared.access)
+    }
 }
 
 impl Connection {
@@ -262,14 +428,19 @@ impl Connection {
         let Some(head) = produce_head(version, body).filter(|head| head.topics == 1) else {
             return Ok(false);
         };
+        let tenant = self.tenant();
         let topic = match head.topic {
+            // The name is another one in Kafka, and so is that of a transaction.
+            _ if tenant.is_some() && head.transactional_id.is_some() => return Ok(false),
+            TopicRef::Name(_) if tenant.is_some() => return Ok(false),
+            TopicRef::Id(_) if tenant.as_ref().is_some_and(|tenant| tenant.has_aliases()) => {
+                return Ok(false);
+            }
             TopicRef::Name(name) => Some(Arc::from(name)),
-            TopicRef::Id(id) => self
-                .topics()
-                .names(&[id])
-                .await
-                .map_err(no_names)?
-                .name(&id),
+            TopicRef::Id(id) => {
+                let known = self.topics().names(&[id]).await.map_err(no_names)?;
+                Seen::of(&known, tenant.as_deref()).name(&id)
+            }
         };
         let topic = topic.is_some_and(|topic: Arc<str>| {
             view.permits(Operation::Write, ResourceType::Topic, &topic)

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use authorization::AnswerWork;
 use bytes::Bytes;
+use tenancy::Back;
 use tokio::sync::{Notify, oneshot};
 use wire::api::ApiKey;
 
@@ -17,13 +18,18 @@ pub(crate) struct Pending {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) source: Source,
-    /// What access control does to the answer before the client sees it.
+    /// What is done to the answer before the client sees it.
     pub(crate) work: Option<Work>,
 }
 
-/// What access control does to an answer.
+/// What is done to an answer.
 pub(crate) struct Work {
-    pub(crate) work: AnswerWork,
+    /// Gives it the names that the client knows.
+    pub(crate) back: Option<Box<Back>>,
+    /// The version that it has then.
+    pub(crate) between: i16,
+    /// What access control does to it.
+    pub(crate) rights: Option<AnswerWork>,
     /// The version that the client asked in, and is answered in.
     pub(crate) version: i16,
 }

@@ -33,6 +33,7 @@ use telemetry::targets::{NETWORK, UPSTREAM};
 
 use auth::accounts::IdentityKind;
 use auth::server::AuthFailure;
+use tenancy::Subscriptions;
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -177,6 +178,10 @@ pub(crate) struct Connection {
     session_round: Cell<u64>,
     /// The fetch session that a broker has opened for this connection; 0: none (KIP-227).
     fetch_session: Cell<i32>,
+    /// What members of groups have subscribed to over this connection.
+    subscriptions: RefCell<Subscriptions>,
+    /// Counts requests of which some have to take turns.
+    turn: Cell<usize>,
     /// The SASL mechanism it has used.
     mechanism: Option<&'static str>,
     /// After this it has to authenticate again.
@@ -276,6 +281,8 @@ async fn meet(
         access: Access::new(&shared.access, identity, peer.ip()),
         session_round: Cell::new(0),
         fetch_session: Cell::new(0),
+        subscriptions: RefCell::default(),
+        turn: Cell::new(0),
         mechanism,
         session_ends: Cell::new(ends),
         conversation: RefCell::default(),

@@ -12,7 +12,7 @@ use wire::header::{HeaderError, RequestHeader};
 use super::authorize::Judged;
 use super::replica::{self, Progress};
 use super::session::Asked;
-use super::{Connection, End, Failure, Pending, Source, Work, local};
+use super::{Connection, End, Failure, Pending, Source, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
 use crate::upstream::pool::Sent;
@@ -329,10 +329,6 @@ impl Connection {
                     work,
                     permit,
                 } => {
-                    let work = work.map(|work| Work {
-                        work,
-                        version: head.version,
-                    });
                     let pending = |source| Pending {
                         api: head.api,
                         version,

@@ -12,6 +12,7 @@ use super::authorize::TREE;
 use super::{Connection, End, Failure, Pending, Source, Work, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
+use crate::topics::Seen;
 use crate::upstream::Leg;
 use crate::verdict::Treatment;
 
@@ -268,7 +269,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One answer of the private leg that access control has to look at as a whole. `false`: the leg ended before it.
+    /// One answer of the private leg that has to be looked at as a whole. `false`: the leg ended before it.
     async fn worked(
         &self,
         giving: &mut Giving,
@@ -286,6 +287,10 @@ impl Connection {
             return Ok(false);
         };
         let frame_len = PREFIX + head.size;
+        if api == ApiKey::FETCH && version >= 7 {
+            self.note_fetch_session(giving, &leg, frame_len, version)
+                .await?;
+        }
         let Some(mut frame) = self.whole(giving, &leg, frame_len, TREE).await? else {
             return Ok(false);
         };
@@ -311,9 +316,21 @@ impl Connection {
         let body = rest
             .get(header_len(api, version, rest)?..)
             .unwrap_or_default();
-        let names = self.names_for(&work.work, version, body).await?;
-        let body = work
-            .work
+        let renamed = match &work.back {
+            None => None,
+            Some(back) => Some(
+                back.apply(work.between, body)
+                    .map_err(|e| malformed(api, version, &e))?,
+            ),
+        };
+        let body = renamed.as_deref().unwrap_or(body);
+        let Some(rights) = &work.rights else {
+            return Ok(local::frame(api, work.version, correlation_id, body));
+        };
+        let names = self.names_for(rights, work.between, body).await?;
+        let tenant = self.tenant();
+        let names = Seen::of(&names, tenant.as_deref());
+        let body = rights
             .apply_with(work.version, body, &names)
             .map_err(|e| malformed(api, version, &e))?;
         Ok(local::frame(api, work.version, correlation_id, &body))
