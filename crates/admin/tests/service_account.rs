@@ -6,9 +6,12 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::{ADMIN, Answer, Running, SIGNING_KEY, credentials, serve, serve_with_store, services};
+use common::{
+    ADMIN, Answer, Running, SIGNING_KEY, credentials, serve, serve_with_store, services, upserted,
+};
 use serde_json::{Value, json};
-use sluicegate_admin::{Api, Capabilities, ChangeError, Services};
+use sluicegate_admin::{Api, Capabilities, Services};
+use state::StoreError;
 
 fn account(name: &str, spec: &Value) -> String {
     json!({"kind": "GatewayServiceAccount", "apiVersion": "gateway/v2", "metadata": {"name": name}, "spec": spec}).to_string()
@@ -27,14 +30,6 @@ fn external(name: &str, external_name: &str) -> String {
 
 fn put(server: &Running, body: &str) -> Answer {
     server.call("PUT", "service-account", body)
-}
-
-fn upserted(answer: &Answer) -> String {
-    assert_eq!(answer.code, 200, "{answer:?}");
-    answer.json()["upsertResult"]
-        .as_str()
-        .expect("a text")
-        .to_owned()
 }
 
 #[test]
@@ -310,7 +305,11 @@ fn availability() {
         let services = services();
         let server = serve(Services {
             api: Api {
-                capabilities: Capabilities { local, external },
+                capabilities: Capabilities {
+                    local,
+                    external,
+                    ..Capabilities::all()
+                },
                 ..services.api.clone()
             },
             ..services
@@ -345,12 +344,22 @@ fn what_the_store_refuses() {
     let (server, store) = serve_with_store();
     for (failure, code, title) in [
         (
-            ChangeError::Failed("Kafka is away".into()),
+            StoreError::Unavailable {
+                reason: "Kafka is away".into(),
+            },
             500,
             "Internal error",
         ),
-        (ChangeError::Conflict("taken".into()), 409, "Already in use"),
-        (ChangeError::TooLarge("big".into()), 400, "Invalid request"),
+        (
+            StoreError::Newer { key: "[]".into() },
+            409,
+            "Already in use",
+        ),
+        (
+            StoreError::TooLarge { size: 2, limit: 1 },
+            400,
+            "Invalid request",
+        ),
     ] {
         *store.failure.lock().expect("lock") = Some(failure.clone());
         let msg = put(&server, &local("alice")).error(code, title);

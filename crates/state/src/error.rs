@@ -52,7 +52,7 @@ pub enum OpenError {
 }
 
 /// A change was not made, or it is not known whether it was.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// Nothing was written: Kafka is not reached or refuses. Worth another try later.
     #[error("the state cannot be written now: {reason}")]

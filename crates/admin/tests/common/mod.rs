@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,13 @@ use auth::server::GatewayTokens;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::{AdminUser, Secret};
+use serde_json::{Map, Value, json};
 use sluicegate_admin::{
-    AdminServer, Api, BuildInfo, Capabilities, Change, ChangeError, Handle, HealthState, Resources,
-    Services, Users,
+    AdminServer, Api, Asked, BuildInfo, Capabilities, Change, Decide, Endpoint, Handle,
+    HealthState, NameOf, PhysicalCluster, PhysicalName, Plugin, PluginFault, PluginInfo, Plugins,
+    Resources, Services, Users,
 };
-use state::{ServiceAccount, Upsert};
+use state::{Changes, Snapshot, StoreError, WriteError};
 
 /// A running admin port.
 pub(crate) struct Running {
@@ -38,7 +40,7 @@ pub(crate) fn credentials(pair: &str) -> String {
     format!("authorization: Basic {}\r\n", STANDARD.encode(pair))
 }
 
-/// Services with two users, tokens, and both kinds of accounts.
+/// Services with two users, tokens, a plugin, and every capability.
 pub(crate) fn services() -> Services {
     let build = BuildInfo {
         version: "3.15.0".into(),
@@ -59,11 +61,20 @@ pub(crate) fn services() -> Services {
     let mut services = Services::new(HealthState::new(Duration::from_secs(3600)), build);
     services.users = Users::new(&[user(ADMIN, true), user(READER, false)]).expect("users");
     services.api = Api {
-        capabilities: Capabilities {
-            local: Ok(()),
-            external: Ok(()),
-        },
+        capabilities: Capabilities::all(),
         tokens: Some(GatewayTokens::new(&key).expect("key")),
+        plugins: Plugins::new([Arc::new(Anything) as Arc<dyn Plugin>]),
+        endpoint: Endpoint {
+            bootstrap_servers: "gw.example.test:6969".to_owned(),
+            client_properties: vec![(
+                "PLAIN",
+                vec![("security.protocol", "SASL_PLAINTEXT".to_owned())],
+            )],
+        },
+        internal_names: ["_conduktor_gateway_acls", "conduktor_gateway"]
+            .map(str::to_owned)
+            .into(),
+        strict_vclusters: false,
     };
     services
 }
@@ -89,55 +100,126 @@ pub(crate) fn serve_with_store() -> (Running, Arc<Store>) {
     (running, store)
 }
 
-/// Accounts in memory.
-#[derive(Debug, Default)]
+/// Resources in memory, and a Kafka cluster that has some names.
+#[derive(Default)]
 pub(crate) struct Store {
-    pub(crate) accounts: Mutex<Accounts>,
+    snapshot: Mutex<Arc<Snapshot>>,
     /// How many changes were asked for.
     pub(crate) changes: Mutex<usize>,
     /// What the next changes end with.
-    pub(crate) failure: Mutex<Option<ChangeError>>,
+    pub(crate) failure: Mutex<Option<StoreError>>,
+    pub(crate) kafka: Arc<Kafka>,
 }
 
-type Accounts = BTreeMap<(String, String), Arc<ServiceAccount>>;
+/// What is in Kafka; `None`: it cannot be asked.
+pub(crate) struct Kafka(pub(crate) Mutex<Option<Vec<PhysicalName>>>);
 
-impl Store {
-    fn change<T: Send + 'static>(&self, make: impl FnOnce(&mut Accounts) -> T) -> Change<T> {
+impl Default for Kafka {
+    fn default() -> Self {
+        Kafka(Mutex::new(Some(Vec::new())))
+    }
+}
+
+impl Kafka {
+    pub(crate) fn add(&self, of: NameOf, name: &str) {
+        let name = name.to_owned();
+        let mut names = self.0.lock().expect("lock");
+        names
+            .get_or_insert_default()
+            .push(PhysicalName { of, name });
+    }
+
+    fn names(&self, keep: impl Fn(&PhysicalName) -> bool) -> Result<Vec<PhysicalName>, String> {
+        let names = self.0.lock().expect("lock").clone();
+        let mut names = names.ok_or("no broker answers")?;
+        names.retain(keep);
+        Ok(names)
+    }
+}
+
+impl PhysicalCluster for Kafka {
+    fn existing_topics(&self, wanted: BTreeSet<String>) -> Asked<BTreeSet<String>> {
+        let found = self.names(|n| n.of == NameOf::Topic && wanted.contains(&n.name));
+        Box::pin(async { Ok(found?.into_iter().map(|found| found.name).collect()) })
+    }
+
+    fn names_with(&self, prefix: String) -> Asked<Vec<PhysicalName>> {
+        let fold = |name: &str| name.replace('.', "_");
+        let found = self.names(|n| fold(&n.name).starts_with(&fold(&prefix)));
+        Box::pin(async { found })
+    }
+}
+
+impl Resources for Store {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.lock().expect("lock").clone()
+    }
+
+    fn write(&self, mut decide: Decide) -> Change {
         *self.changes.lock().expect("lock") += 1;
         let failure = self.failure.lock().expect("lock").clone();
         let outcome = match failure {
-            Some(failure) => Err(failure),
-            None => Ok(make(&mut self.accounts.lock().expect("lock"))),
+            Some(failure) => Err(WriteError::Store(failure)),
+            None => {
+                let mut snapshot = self.snapshot.lock().expect("lock");
+                let mut changes = Changes::default();
+                let outcome = decide(&snapshot, &mut changes);
+                if outcome.is_ok() {
+                    *snapshot = Arc::new(changes.applied_to(&snapshot));
+                }
+                outcome.map_err(WriteError::Refused)
+            }
         };
         Box::pin(async move {
             tokio::task::yield_now().await;
             outcome
         })
     }
+
+    fn physical(&self) -> Arc<dyn PhysicalCluster> {
+        self.kafka.clone()
+    }
 }
 
-impl Resources for Store {
-    fn accounts(&self) -> Vec<Arc<ServiceAccount>> {
-        let accounts = self.accounts.lock().expect("lock");
-        accounts.values().rev().cloned().collect()
+/// A plugin that takes any configuration but one with a member `bad`.
+pub(crate) struct Anything;
+
+impl Plugin for Anything {
+    fn about(&self) -> PluginInfo {
+        PluginInfo {
+            id: PLUGIN.to_owned(),
+            title: "Anything".to_owned(),
+            description: "Takes anything.".to_owned(),
+            readme: "# Anything".to_owned(),
+        }
     }
 
-    fn put_account(&self, account: ServiceAccount) -> Change<Upsert> {
-        let key = (account.vcluster.clone(), account.name.clone());
-        self.change(|accounts| {
-            let account = Arc::new(account);
-            match accounts.insert(key, account.clone()) {
-                None => Upsert::Created,
-                Some(before) if before == account => Upsert::NotChanged,
-                Some(_) => Upsert::Updated,
-            }
-        })
+    fn check(&self, config: &Map<String, Value>) -> Result<(), PluginFault> {
+        match config.contains_key("bad") {
+            true => Err(PluginFault {
+                path: "bad".to_owned(),
+                reason: "is not known".to_owned(),
+            }),
+            false => Ok(()),
+        }
     }
+}
 
-    fn delete_account(&self, vcluster: &str, name: &str) -> Change<bool> {
-        let key = (vcluster.to_owned(), name.to_owned());
-        self.change(move |accounts| accounts.remove(&key).is_some())
-    }
+pub(crate) const PLUGIN: &str = "org.example.Anything";
+
+/// What became of a PUT.
+pub(crate) fn upserted(answer: &Answer) -> String {
+    assert_eq!(answer.code, 200, "{answer:?}");
+    answer.json()["upsertResult"]
+        .as_str()
+        .expect("a text")
+        .to_owned()
+}
+
+/// The body of a PUT.
+pub(crate) fn resource(kind: &str, metadata: &Value, spec: &Value) -> String {
+    json!({"kind": kind, "apiVersion": "gateway/v2", "metadata": metadata, "spec": spec})
+        .to_string()
 }
 
 impl Running {
