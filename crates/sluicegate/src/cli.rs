@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use config::{Loaded, NoticeLevel, Report, Source};
 
+use crate::client::{ApplyArgs, DeleteArgs, GetArgs, TokenArgs};
 use crate::identity::Identities;
 use crate::{logging, run};
 
@@ -29,6 +30,14 @@ pub(crate) enum Command {
     Check(EnvFile),
     /// Run small in-memory brokers with the gateway in front, for trying out
     Dev(DevArgs),
+    /// Create or replace resources of a running gateway from YAML
+    Apply(ApplyArgs),
+    /// Print resources of a running gateway
+    Get(GetArgs),
+    /// Delete resources of a running gateway
+    Delete(DeleteArgs),
+    /// Print a token, the password of a local service account
+    Token(TokenArgs),
     /// Print version, build time and commit
     Version,
 }
@@ -132,6 +141,16 @@ mod tests {
             "dev",
             "dev --brokers 1 --env-file f",
             "version",
+            "apply -f a.yaml -f dir --dry-run --url http://x --user u --password p",
+            "apply -f - --password-file p --ca-file c --cert-file d --timeout 5s",
+            "get all -o table",
+            "get virtualcluster x -o json --insecure",
+            "get Interceptor --global",
+            "get Interceptor x --vcluster v --username u",
+            "delete AliasTopic x --vcluster v",
+            "delete -f a.yaml -f -",
+            "delete Interceptor x --global",
+            "token --username u --vcluster v --lifetime 1h",
         ] {
             let words = std::iter::once("sluicegate").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -142,6 +161,23 @@ mod tests {
             "dev --brokers 10",
             "nonsense",
             "check --check-config",
+            "apply",
+            "apply -f a --insecure --ca-file c",
+            "apply -f a --password p --password-file q",
+            "apply -f a --timeout 0",
+            "get",
+            "get Topic",
+            "get all -o xml",
+            "get Interceptor --global --vcluster v",
+            "delete",
+            "delete AliasTopic",
+            "delete Topic x",
+            "delete all x",
+            "delete AliasTopic x -f a",
+            "delete -f a --vcluster v",
+            "token --username u",
+            "token --lifetime 1h",
+            "token --username u --lifetime soon",
         ] {
             let words = std::iter::once("sluicegate").chain(line.split_terminator(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

@@ -1,6 +1,7 @@
 //! The `sluicegate` process: command line and wiring. What it wires together lives in the other crates.
 
 mod cli;
+mod client;
 mod dev;
 mod health;
 mod identity;
@@ -8,6 +9,7 @@ mod logging;
 mod physical;
 mod resources;
 mod run;
+mod tenants;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,10 @@ fn main() -> ExitCode {
         ),
         Command::Check(env) => cli::check(env.env_file.as_deref()),
         Command::Dev(args) => dev::run(&args),
+        Command::Apply(args) => client::apply(&args),
+        Command::Get(args) => client::get(&args),
+        Command::Delete(args) => client::delete(&args),
+        Command::Token(args) => client::token(&args),
         Command::Version => {
             let build = admin::BuildInfo::of_this_build(env!("CARGO_PKG_VERSION"));
             println!(
