@@ -348,6 +348,8 @@ fn gateway_options(cluster: &KafkaCluster) -> GatewayOptions {
     .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
     .env("GATEWAY_USER_POOL_SECRET_KEY", SIGNING_KEY)
     .env("GATEWAY_ACL_ENABLED", "true")
+    // As brokers have it.
+    .env("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", "true")
     .env("GATEWAY_SUPER_USERS", ROOT)
     .env("GATEWAY_ADMIN_API_USERS", &admins.to_string())
 }

@@ -48,6 +48,8 @@ impl World {
         let upstream = cluster.bootstrap(Listener::Relayed);
         let process = GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), &upstream)
             .env("GATEWAY_ADVERTISED_HOST", ADVERTISED_HOST)
+            // As brokers have it.
+            .env("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", "true")
             .start()?;
         let doors = cluster.addresses(Listener::Plaintext);
         let direct = Side {
