@@ -7,12 +7,13 @@ use wire::error_code::{
     FETCH_SESSION_ID_NOT_FOUND, NOT_LEADER_OR_FOLLOWER, POLICY_VIOLATION, TOPIC_ALREADY_EXISTS,
     TOPIC_AUTHORIZATION_FAILED, TOPIC_DELETION_DISABLED,
 };
+use wire::records::with_producer_ids;
 use wire::reply::topic_error;
 use wire::schema::Entity;
 use wire::tree::{self, Node, Record, TreeError};
 
 use crate::answer::Told;
-use crate::ids::{AliasIds, TopicId};
+use crate::ids::{AliasIds, TopicId, substitute_producer};
 use crate::request::{Asked, Context, Mapped, TOPIC};
 use crate::special::{Finish, take_out as take};
 use crate::tenant::Physical;
@@ -67,7 +68,11 @@ pub(crate) fn take_out(
             };
             take(asked, root, told, ("Resources", "Responses"), code)
         }
-        ApiKey::PRODUCE if root.int("Acks") != 0 => {
+        ApiKey::PRODUCE => {
+            asked.changed |= substitute_producers(root, context, &ids)?;
+            if root.int("Acks") == 0 {
+                return Ok(None);
+            }
             let finish =
                 |partition: &mut Record<'static>| partition.set("BaseOffset", Node::Int(-1));
             let arrays = ("TopicData", "Responses");
@@ -125,6 +130,58 @@ pub(crate) fn take_out(
         ApiKey::DESCRIBE_TOPIC_PARTITIONS => page(asked, root, told, context),
         _ => Ok(None),
     }
+}
+
+/// A producer counts its batches for each topic it knows. One that writes to a topic by two names would be two to itself and one to the
+/// broker, which finds gaps, or takes a batch for another one and drops it. So behind an alias it is another producer: ids of the upper
+/// half, which brokers do not give out. The id depends on nothing but names, so a batch that is sent again over another node is still
+/// recognised. Transactions cannot be helped: the coordinator knows their producers.
+fn substitute_producers(
+    root: &mut Record<'_>,
+    context: &Context<'_>,
+    ids: &AliasIds,
+) -> Result<bool, TreeError> {
+    let mut changed = false;
+    let mut topics = Ok(());
+    root.edit_list("TopicData", |list| {
+        for topic in list.iter_mut().filter_map(Node::as_record_mut) {
+            let alias = match alias_of(topic, context, ids) {
+                Ok(Some(alias)) => alias,
+                Ok(None) => continue,
+                Err(error) => {
+                    topics = Err(error);
+                    return;
+                }
+            };
+            topic.edit_list("PartitionData", |partitions| {
+                for partition in partitions.iter_mut().filter_map(Node::as_record_mut) {
+                    let new = |id| substitute_producer(context.tenant.name(), &alias, id);
+                    let records = with_producer_ids(partition.get("Records").as_bytes(), new);
+                    if let Some(records) = records {
+                        partition.set("Records", Node::Text(records.into()));
+                        changed = true;
+                    }
+                }
+            });
+        }
+    });
+    topics.map(|()| changed)
+}
+
+/// The alias that a topic of a request is.
+fn alias_of(
+    topic: &Record<'_>,
+    context: &Context<'_>,
+    ids: &AliasIds,
+) -> Result<Option<String>, TreeError> {
+    if let Node::Uuid(id) = topic.meaning(Entity::TopicId)
+        && let Some((alias, _)) = ids.find(id)
+    {
+        return Ok(Some(alias.to_string()));
+    }
+    let name = topic.meaning(Entity::TopicName).as_text()?;
+    let alias = name.filter(|name| context.tenant.is_alias(name));
+    Ok(alias.map(str::to_owned))
 }
 
 /// Two names of one topic would be one to a broker's fetch session. So there is none: the client goes on with full requests.

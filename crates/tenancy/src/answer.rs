@@ -17,7 +17,7 @@ use wire::tree::{self, Node, Record, TreeError};
 
 use crate::blob::{self, Blob};
 use crate::ids::{TopicId, of_alias};
-use crate::request::{GROUP, Surroundings, TOPIC};
+use crate::request::{BROKER, BROKER_LOGGER, GROUP, Surroundings, TOPIC};
 use crate::special::Finish;
 use crate::tenant::{Physical, Tenant};
 
@@ -305,10 +305,16 @@ impl Down<'_> {
             }
         }
         if let Some(name) = record.meaning(Entity::ResourceName).as_text()?
-            && around.resource_type == GROUP
-            && tenant.logical(name).is_none()
+            && !tenant.is_passthrough()
         {
-            return Ok(false);
+            let seen = match around.resource_type {
+                GROUP => tenant.logical(name).is_some(),
+                TOPIC | BROKER | BROKER_LOGGER => true,
+                _ => false,
+            };
+            if !seen {
+                return Ok(false);
+            }
         }
         // A place in a list, and the like.
         if let Some(name) = record.meaning(Entity::TopicName).as_text()?

@@ -81,28 +81,47 @@ impl Tenant {
 /// The id of an alias: the same on every node and after every restart, another one when its target is created anew.
 pub fn of_alias(vcluster: &str, alias: &str, target: TopicId) -> TopicId {
     (0..=u8::MAX)
-        .map(|round| hash(vcluster, alias, target, round))
+        .map(|round| alias_id(vcluster, alias, target, round))
         .find(is_usable)
         .unwrap_or(target)
 }
 
-fn hash(vcluster: &str, alias: &str, target: TopicId, round: u8) -> TopicId {
-    let mut context = Context::new(&SHA256);
-    for part in [
-        b"alias".as_slice(),
+/// The id under which an idempotent producer writes behind an alias. Brokers give ids from 0 on.
+pub(crate) fn substitute_producer(vcluster: &str, alias: &str, producer: i64) -> i64 {
+    const UPPER_HALF: i64 = 1 << 62;
+    let id = hash(&[
+        b"producer",
+        vcluster.as_bytes(),
+        alias.as_bytes(),
+        &producer.to_be_bytes(),
+    ]);
+    let mut low = [0; 8];
+    low.copy_from_slice(&id[..8]);
+    UPPER_HALF | (i64::from_be_bytes(low) & (UPPER_HALF - 1))
+}
+
+fn alias_id(vcluster: &str, alias: &str, target: TopicId, round: u8) -> TopicId {
+    let mut id = hash(&[
+        b"alias",
         vcluster.as_bytes(),
         alias.as_bytes(),
         &target,
         &[round],
-    ] {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut id = TopicId::default();
-    id.copy_from_slice(&context.finish().as_ref()[..16]);
+    ]);
     id[6] = id[6] & 0x0f | 0x40; // version 4
     id[8] = id[8] & 0x3f | 0x80; // variant
     id
+}
+
+fn hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&context.finish().as_ref()[..16]);
+    hash
 }
 
 /// Kafka gives no topic an id whose text begins with a dash: command lines take it for an option.

@@ -207,6 +207,8 @@ impl Surroundings {
 
 /// Types of resources that have a configuration.
 pub(crate) const TOPIC: i64 = 2;
+pub(crate) const BROKER: i64 = 4;
+pub(crate) const BROKER_LOGGER: i64 = 8;
 pub(crate) const GROUP: i64 = 32;
 
 impl Up<'_, '_> {

@@ -35,6 +35,7 @@
 
 mod batch;
 mod error;
+mod producer;
 mod read;
 mod record;
 #[cfg(test)]
@@ -45,4 +46,5 @@ pub use batch::{
     TimestampType,
 };
 pub use error::RecordError;
+pub use producer::with_producer_ids;
 pub use record::{Header, Headers, Record, Records};
