@@ -80,7 +80,12 @@ impl fmt::Display for Failure {
             Failure::NotSent(why) => f.write_str(why),
             Failure::NoAnswer { gateway, error } => write!(f, "no answer from {gateway}: {error}"),
             Failure::Refused(Refusal { msg, cause, .. }) => {
-                let lines = msg
+                // A cause often is the sentence and more.
+                let sentence = match cause {
+                    Some(cause) if cause.contains(msg.as_str()) => "",
+                    _ => msg,
+                };
+                let lines = sentence
                     .lines()
                     .chain(cause.iter().flat_map(|cause| cause.lines()));
                 for (index, line) in lines.enumerate() {
@@ -121,6 +126,11 @@ mod tests {
             404,
             r#"{"title":"Virtual cluster not found","msg":"There is no virtual cluster 'biling'.","cause":"metadata.vCluster of AliasTopic 'orders' refers to it."}"#,
             "There is no virtual cluster 'biling'.\n    metadata.vCluster of AliasTopic 'orders' refers to it.",
+        );
+        shows(
+            404,
+            r#"{"title":"t","msg":"There is no topic 'a'.","cause":"There is no topic 'a'. Alias 'b' refers to it."}"#,
+            "There is no topic 'a'. Alias 'b' refers to it.",
         );
         shows(400, r#"{"title":"t","msg":"a\nb"}"#, "a\n    b");
         shows(400, r#"{"title":"t","msg":"m","cause":null}"#, "m");

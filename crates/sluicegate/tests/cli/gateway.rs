@@ -34,6 +34,16 @@ fn options() -> GatewayOptions {
         )
 }
 
+/// Settings of a client that logs in with a token.
+fn login<'a>(user: &'a str, token: &'a str) -> [(&'static str, &'a str); 4] {
+    [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", user),
+        ("sasl.password", token),
+    ]
+}
+
 fn program(gateway: &Gateway, scheme: &str) -> Program {
     let url = format!("{scheme}://localhost:{}", gateway.http_port());
     Program::new(&url, ADMIN.0, ADMIN.1)
@@ -64,16 +74,8 @@ spec:
     );
 
     let token = program.output(&["token", "--username", "alice", "--lifetime", "1h"], "")?;
-    let client: BaseConsumer = librdkafka::config(
-        &gateway.bootstrap(),
-        &[
-            ("security.protocol", "SASL_PLAINTEXT"),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", "alice"),
-            ("sasl.password", token.trim_end()),
-        ],
-    )
-    .create()?;
+    let client: BaseConsumer =
+        librdkafka::config(&gateway.bootstrap(), &login("alice", token.trim_end())).create()?;
     assert!(!client.fetch_metadata(None, LIMIT)?.brokers().is_empty());
 
     let run = program.run(&["token", "--username", "nobody", "--lifetime", "1h"])?;
@@ -102,6 +104,109 @@ spec:
     let run = stranger.run(&["get", "GatewayServiceAccount"])?;
     assert_eq!((run.status, run.out.as_str()), (1, ""));
     assert!(run.err.contains("credentials"), "{}", run.err);
+    Ok(())
+}
+
+/// Resources of every kind that can be stored, in an order in which they could not be created.
+const EVERYTHING: &str = r#"
+kind: GatewayGroup
+apiVersion: gateway/v2
+metadata: {name: team}
+spec:
+  members: [{name: alice, vCluster: billing}, {name: bob}]
+  externalGroups: ["yes", "1.0", "null"]
+---
+kind: GatewayServiceAccount
+apiVersion: gateway/v2
+metadata: {name: alice, vCluster: billing}
+spec: {type: LOCAL}
+---
+kind: AliasTopic
+apiVersion: gateway/v2
+metadata: {name: orders, vCluster: billing}
+spec: {physicalName: shared.orders}
+---
+kind: VirtualCluster
+apiVersion: gateway/v2
+metadata: {name: "007"}
+spec: {superUsers: ["on"]}
+---
+kind: VirtualCluster
+apiVersion: gateway/v2
+metadata: {name: billing}
+spec:
+  aclEnabled: true
+  aclMode: REST_API
+  acls:
+    - resourcePattern: {resourceType: TOPIC, name: "*", patternType: LITERAL}
+      principal: User:alice
+      host: "*"
+      operation: READ
+      permissionType: ALLOW
+"#;
+
+#[test]
+fn every_kind_there_and_back() -> Result<()> {
+    let gateway = options().start()?;
+    let program = program(&gateway, "http");
+    let bob = "{kind: GatewayServiceAccount, apiVersion: gateway/v2, metadata: {name: bob}, spec: {type: LOCAL}}";
+    program.output(&["apply", "-f", "-"], bob)?;
+
+    // What an alias stands for has to be there first.
+    let run = program.run_with(&["apply", "-f", "-"], EVERYTHING)?;
+    assert_eq!(run.status, 1);
+    assert!(
+        run.err.starts_with("AliasTopic/orders: not applied: ")
+            && run.err.contains("shared.orders"),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.err.ends_with("1 of 5 were not applied.\n"),
+        "{}",
+        run.err
+    );
+    let token = program.output(&["token", "--username", "bob", "--lifetime", "1h"], "")?;
+    let settings = login("bob", token.trim_end());
+    let value = ["x".to_owned()];
+    librdkafka::produce(&gateway.bootstrap(), &settings, "shared.orders", value)?;
+    assert_eq!(
+        program.output(&["apply", "-f", "-"], EVERYTHING)?,
+        "\
+VirtualCluster/007: NotChanged
+VirtualCluster/billing: NotChanged
+AliasTopic/orders: Created
+GatewayServiceAccount/alice: NotChanged
+GatewayGroup/team: NotChanged
+"
+    );
+
+    for format in ["yaml", "json"] {
+        let shown = program.output(&["get", "all", "-o", format], "")?;
+        let out = program.output(&["apply", "-f", "-"], &shown)?;
+        assert_eq!(out.matches(": NotChanged\n").count(), 6, "{shown}{out}");
+    }
+    let one = program.output(
+        &["get", "AliasTopic", "orders", "--vcluster", "billing"],
+        "",
+    )?;
+    assert!(one.ends_with("physicalName: shared.orders\n"), "{one}");
+    assert_eq!(
+        program.output(&["get", "VirtualCluster", "-o", "table"], "")?,
+        "\
+VirtualCluster  TYPE      ACL    MODE      SUPERUSERS
+007             Standard  false  -         on
+billing         Standard  true   REST_API  -
+"
+    );
+
+    let run = program.run(&["delete", "VirtualCluster", "billing"])?;
+    assert_eq!(run.status, 1);
+    assert!(run.err.contains("AliasTopic 'orders'"), "{}", run.err);
+    let shown = program.output(&["get", "all"], "")?;
+    let out = program.output(&["delete", "-f", "-"], &shown)?;
+    assert_eq!(out.matches(": Deleted\n").count(), 6, "{out}");
+    assert_eq!(program.run(&["get", "all"])?.out, "");
     Ok(())
 }
 
