@@ -132,7 +132,7 @@ fn get_all(args: &GetArgs) -> Outcome {
         }
     }
     if found.iter().all(|(_, resources)| resources.is_empty()) && code == ExitCode::SUCCESS {
-        eprintln!("Nothing is stored.");
+        eprintln!("Nothing found.");
     }
     show(&found, args.output, false);
     Ok(code)

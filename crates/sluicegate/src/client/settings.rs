@@ -47,7 +47,8 @@ impl Settings {
         let given = connection.password.clone().or_else(|| {
             let file = connection.password_file.is_some();
             let variable = (!file).then(|| environment("CDK_GATEWAY_PASSWORD"));
-            variable.flatten().map(Secret::new)
+            let set = variable.flatten().filter(|value| !value.is_empty());
+            set.map(Secret::new)
         });
         let password = match (given, &connection.password_file) {
             (Some(password), _) => password,
@@ -141,6 +142,8 @@ mod tests {
         assert!(missing.contains("CDK_GATEWAY_PASSWORD"), "{missing}");
         assert!(settings(&["--user", "a:b", "--password", "p"], &[]).is_err());
         let empty = [("CDK_GATEWAY_USER", ""), ("CDK_GATEWAY_PASSWORD", "p")];
+        assert!(settings(&[], &empty).is_err());
+        let empty = [("CDK_GATEWAY_USER", "u"), ("CDK_GATEWAY_PASSWORD", "")];
         assert!(settings(&[], &empty).is_err());
     }
 

@@ -475,7 +475,7 @@ fn one_kind_or_one_resource() -> Result<()> {
     let run = program.run(&["get", "AliasTopic", "-o", "json"])?;
     assert_eq!(
         (run.status, run.out.as_str(), run.err.as_str()),
-        (0, "[]\n", "Nothing is stored.\n")
+        (0, "[]\n", "Nothing found.\n")
     );
     server.received();
     program.run(&[
