@@ -1,6 +1,7 @@
 //! What is asked of a gateway, and what is made of its answers.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use testkit::dirs::Scratch;
 use testkit::http::{Received, Server};
@@ -48,12 +49,33 @@ spec: {}
 
 const PASSWORD: &str = "correct horse";
 
+/// A server with fixed answers.
+struct Scripted {
+    /// Every request, there before it is answered.
+    requests: Arc<Mutex<Vec<Received>>>,
+    server: Server,
+}
+
+impl Scripted {
+    /// All requests since the last call.
+    fn received(&self) -> Vec<Received> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *requests)
+    }
+}
+
 fn scripted(
     answer: impl Fn(&Received) -> (u16, String) + Send + 'static,
-) -> Result<(Server, Program)> {
-    let server = Server::start(answer)?;
+) -> Result<(Scripted, Program)> {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = requests.clone();
+    let server = Server::start(move |request| {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.push(request.clone());
+        answer(request)
+    })?;
     let program = Program::new(&server.url("/"), "admin", PASSWORD);
-    Ok((server, program))
+    Ok((Scripted { requests, server }, program))
 }
 
 fn created(_: &Received) -> (u16, String) {
@@ -63,7 +85,7 @@ fn created(_: &Received) -> (u16, String) {
     )
 }
 
-fn targets(server: &Server) -> Vec<String> {
+fn targets(server: &Scripted) -> Vec<String> {
     let received = server.received().into_iter();
     received.map(|request| request.target).collect()
 }
@@ -537,7 +559,7 @@ fn the_password_comes_from_where_it_is_safe_and_is_never_shown() -> Result<()> {
     let file = scratch.join("password");
     std::fs::write(&file, format!("{PASSWORD}\n")).map_err(Error::io("write"))?;
     let file = file.display().to_string();
-    let url = server.url("/behind/a/proxy/");
+    let url = server.server.url("/behind/a/proxy/");
     let group = scratch.join("group.yaml");
     std::fs::write(&group, "{kind: GatewayGroup, metadata: {name: g}}")
         .map_err(Error::io("write"))?;
