@@ -6,6 +6,7 @@ mod body;
 mod capabilities;
 mod concentration;
 mod declared_acl;
+mod description;
 mod endpoint;
 mod envelope;
 mod group;
@@ -85,6 +86,7 @@ impl Api {
 pub(crate) struct ApiState {
     access: Access,
     api: Arc<Api>,
+    description: Option<Bytes>,
     resources: Arc<OnceLock<Arc<dyn Resources>>>,
 }
 
@@ -100,6 +102,7 @@ pub(crate) fn router(
     let state = Arc::new(ApiState {
         access,
         api: Arc::new(api),
+        description: description::document(),
         resources,
     });
     let vclusters = get(virtual_cluster::list).put(virtual_cluster::put);
@@ -134,6 +137,7 @@ pub(crate) fn router(
             delete(interceptor::delete),
         )
         .route("/gateway/v2/plugin", get(plugin::list))
+        .route("/gateway/v2/docs", get(docs))
         .route("/gateway/v2/analytics/lived", get(analytics::lived))
         .route("/gateway/v2/token", post(token::issue))
         .route("/gateway/v2/tokens", post(token::issue))
@@ -149,6 +153,13 @@ impl ApiState {
     fn resources(&self) -> Result<&Arc<dyn Resources>, ApiError> {
         self.resources.get().ok_or_else(ApiError::not_ready)
     }
+}
+
+/// `GET /gateway/v2/docs`.
+async fn docs(State(state): State<Arc<ApiState>>) -> Result<Response, ApiError> {
+    let document = state.description.clone();
+    let document = document.ok_or_else(|| ApiError::internal("There is no description."))?;
+    Ok(description::answer(document))
 }
 
 /// What holds for every call, in this order: credentials, role, readiness, the body's size; and the audit record.
