@@ -279,9 +279,13 @@ fn mode_and_protocol_are_inferred_from_kafka() {
 }
 
 #[test]
-fn what_is_not_available_is_refused() {
-    let line = problem(&[("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true")]);
-    assert!(line.contains("no virtual clusters yet"), "{line}");
+fn a_virtual_cluster_cannot_be_mandatory_where_there_is_none() {
+    let line = problem(&[
+        ("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true"),
+        ("GATEWAY_SECURITY_MODE", "KAFKA_MANAGED"),
+        ("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+    ]);
+    assert!(line.contains("GATEWAY_MANAGED"), "{line}");
 }
 
 #[test]

@@ -212,7 +212,7 @@ settings! { SECURITY:
     ACL_STORE_ENABLED = Setting::new("GATEWAY_ACL_STORE_ENABLED", Kind::Bool,
         "Was a switch for access control lists of virtual clusters.").removed("access control lists of the virtual cluster resource");
     MANDATORY_VCLUSTER = Setting::new("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", Kind::Bool,
-        "Rejects clients that belong to no named virtual cluster. This version refuses `true`.").default("false");
+        "Rejects clients that belong to no named virtual cluster.").default("false");
     VCLUSTERS_STRICT = Setting::new("GATEWAY_VIRTUAL_CLUSTERS_STRICT", Kind::Bool,
         "Refuses a new virtual cluster if its name is the beginning of another's, or the other way round. For tenants that do not trust each other.").default("false");
     AUTO_CREATE_TOPICS = Setting::new("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", Kind::Bool,
