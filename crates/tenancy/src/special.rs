@@ -42,9 +42,9 @@ impl Finish {
             Finish::ConfigResources => {
                 const CLIENT_METRICS: i64 = 16;
                 // Before there was a type, they all were of this one.
-                let shown = |resource: &Record<'_>| match resource.get("ResourceType") {
-                    Node::Int(CLIENT_METRICS) | Node::Absent => false,
-                    _ => true,
+                let shown = |resource: &Record<'_>| {
+                    let kind = resource.get("ResourceType");
+                    !matches!(kind, Node::Int(CLIENT_METRICS) | Node::Absent)
                 };
                 retain(root, "ConfigResources", shown);
             }
@@ -80,12 +80,10 @@ pub(crate) fn prepare(
             told.consumer = (!protocol.is_empty()).then_some(protocol == b"consumer");
         }
         _ if tenant.is_passthrough() => {}
-        ApiKey::FETCH => {
-            // Clients know the cluster by another id.
-            if *root.get("ClusterId") != Node::Absent {
-                root.set("ClusterId", Node::Absent);
-                asked.changed = true;
-            }
+        // Clients know the cluster by another id.
+        ApiKey::FETCH if *root.get("ClusterId") != Node::Absent => {
+            root.set("ClusterId", Node::Absent);
+            asked.changed = true;
         }
         ApiKey::FIND_COORDINATOR if root.int("KeyType") > 1 => {
             return Ok(Some(Mapped::Answer(no_coordinator(asked, root))));
