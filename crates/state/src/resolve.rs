@@ -66,9 +66,16 @@ mod tests {
     use super::*;
     use crate::write::Changes;
 
-    fn snapshot(
-        interceptors: &[(&str, i32, Option<&str>, Option<&str>, Option<&str>)],
-    ) -> Snapshot {
+    /// Name, priority, virtual cluster, group, user.
+    type Told<'a> = (
+        &'a str,
+        i32,
+        Option<&'a str>,
+        Option<&'a str>,
+        Option<&'a str>,
+    );
+
+    fn snapshot(interceptors: &[Told<'_>]) -> Snapshot {
         let mut changes = Changes::default();
         let text = |text: Option<&str>| text.map(str::to_owned);
         for (name, priority, vcluster, group, username) in interceptors {
