@@ -47,7 +47,6 @@ use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
 
 pub use acls::{AclChange, AclRequest};
-pub use rules::changes_topics;
 pub use ruling::{AnswerWork, Error, Ruling, TopicNames};
 pub use session::{in_session, session_gone};
 
@@ -75,11 +74,7 @@ pub fn judge(
         Some(Rule::Open) if access.is_confined() => Ok(Ruling::Close),
         Some(Rule::Open) => Ok(Ruling::Forward),
         Some(Rule::Refused(code)) => refusal::refuse(&request, code),
-        Some(Rule::Allowed(_))
-            if access.unlimited() && !(access.guards_topics() && rules::changes_topics(api)) =>
-        {
-            Ok(Ruling::Forward)
-        }
+        Some(Rule::Allowed(_)) if access.unlimited() => Ok(Ruling::Forward),
         Some(Rule::Allowed(judge) | Rule::Always(judge)) => judge(&request),
         // About the physical cluster: none of a virtual cluster's business.
         Some(Rule::Cluster(_, code))

@@ -44,7 +44,7 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
     let cluster_operations =
         flag("IncludeClusterAuthorizedOperations").then(|| cluster_operations(request.access));
     let untouched = denied.is_empty() && uncreatable.is_empty();
-    let hides = all && request.access.is_checked();
+    let hides = all && (access.is_checked() || access.hides_topics());
     let works = !untouched || hides || topic_operations || cluster_operations.is_some();
     let forbids = !access.auto_creation() && !all && wants_creation(request, &root);
     if !works && !forbids {

@@ -122,20 +122,6 @@ pub(crate) fn rule(api: ApiKey) -> Option<Rule> {
     })
 }
 
-/// Whether requests of this key can change a topic or what is in it.
-pub fn changes_topics(api: ApiKey) -> bool {
-    matches!(
-        api,
-        ApiKey::PRODUCE
-            | ApiKey::ADD_PARTITIONS_TO_TXN
-            | ApiKey::DELETE_TOPICS
-            | ApiKey::DELETE_RECORDS
-            | ApiKey::CREATE_PARTITIONS
-            | ApiKey::ALTER_CONFIGS
-            | ApiKey::INCREMENTAL_ALTER_CONFIGS
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use wire::api::ApiKey;

@@ -17,7 +17,7 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Ruling, Error> {
         .map(|topic| topic.get("Name").as_bytes().to_vec())
         .collect();
     let cluster = permits_cluster(request, Operation::Create);
-    let denied = if cluster && !request.access.is_confined() {
+    let denied = if cluster && !request.access.is_narrowed() {
         Vec::new()
     } else {
         named_once(request, &mut root, Operation::Create, cluster, "Topics")?
@@ -143,13 +143,10 @@ fn denied_by_name(
     Ok(Some(told))
 }
 
-/// With a right on the cluster every topic but the guarded ones.
+/// With a right on the cluster every topic there is for the client.
 fn deletable(request: &Request<'_>, name: &str, cluster: bool) -> bool {
-    let guarded = request
-        .access
-        .guards(Operation::Delete, ResourceType::Topic, name);
     let exists = request.access.contains(ResourceType::Topic, name);
-    (cluster && exists && !guarded) || request.allows_topic(Operation::Delete, name)
+    (cluster && exists) || request.allows_topic(Operation::Delete, name)
 }
 
 /// Takes denied topics out, each told of once: a name that stands there twice is an invalid request of its own.

@@ -50,7 +50,7 @@ pub struct Security {
     pub acl_enabled: bool,
     /// Those whom no access control applies to, without `User:`.
     pub super_users: Vec<String>,
-    /// Topics that hold the gateway's own resources: clients may look at them and not change them, super users excepted.
+    /// Topics that hold the gateway's own resources: no client sees them.
     pub own_topics: Arc<HashSet<String>>,
     /// Writes changes of the access control lists.
     pub acl_writer: Arc<dyn AclWriter>,
@@ -145,8 +145,7 @@ impl Security {
             .observed_by(Arc::new(watch))
             .creating(self.auto_creation);
         match tenant {
-            Place::Passthrough(_) if is_super => view,
-            Place::Passthrough(_) => view.guarding(self.own_topics.clone()),
+            Place::Passthrough(_) => view.hiding(self.own_topics.clone()),
             Place::Within(tenant) => view
                 .declared(tenant.rights().declared)
                 .within(Arc::new(Names(tenant.clone()))),

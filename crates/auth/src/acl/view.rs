@@ -25,7 +25,7 @@ pub struct AclView {
     acls: Option<Arc<VclusterAcls>>,
     rules: Rules,
     observer: Option<Arc<dyn Observer>>,
-    guarded: Option<Arc<HashSet<String>>>,
+    hidden: Option<Arc<HashSet<String>>>,
     namespace: Option<Arc<dyn Namespace>>,
     declared: bool,
     auto_creation: bool,
@@ -50,7 +50,7 @@ impl AclView {
             acls: None,
             rules: Rules::Disabled,
             observer: None,
-            guarded: None,
+            hidden: None,
             namespace: None,
             declared: false,
             auto_creation: true,
@@ -63,7 +63,7 @@ impl AclView {
             acls: acls.vcluster(vcluster).cloned(),
             rules: Rules::SuperUser,
             observer: None,
-            guarded: None,
+            hidden: None,
             namespace: None,
             declared: false,
             auto_creation: true,
@@ -91,7 +91,7 @@ impl AclView {
             },
             acls,
             observer: None,
-            guarded: None,
+            hidden: None,
             namespace: None,
             declared: false,
             auto_creation: true,
@@ -104,12 +104,20 @@ impl AclView {
         self
     }
 
-    /// Keeps topics (the gateway's own) from being changed by anybody but super users, lists or no lists: they can be read and described
-    /// as far as the lists say, and nothing else.
-    pub fn guarding(mut self, topics: Arc<HashSet<String>>) -> AclView {
-        self.guarded = Some(topics)
-            .filter(|topics| !topics.is_empty() && !matches!(self.rules, Rules::SuperUser));
+    /// Hides topics (the gateway's own) from everybody, lists or no lists, super users included.
+    pub fn hiding(mut self, topics: Arc<HashSet<String>>) -> AclView {
+        self.hidden = Some(topics).filter(|topics| !topics.is_empty());
         self
+    }
+
+    /// Whether some topics are hidden.
+    pub fn hides_topics(&self) -> bool {
+        self.hidden.is_some()
+    }
+
+    /// Whether there are names that nobody has a right on, whatever the lists say.
+    pub fn is_narrowed(&self) -> bool {
+        self.hidden.is_some() || self.namespace.is_some()
     }
 
     /// Confines everything to a virtual cluster: no names but its own, nothing of the physical cluster.
@@ -145,33 +153,14 @@ impl AclView {
         self.auto_creation
     }
 
-    /// Whether some topics may not be changed even though nothing else is denied.
-    pub fn guards_topics(&self) -> bool {
-        self.guarded.is_some()
-    }
-
-    /// Whether the operation would change a guarded topic. No right on anything else makes up for it.
-    pub fn guards(&self, operation: Operation, resource_type: ResourceType, name: &str) -> bool {
-        let changes = !matches!(
-            operation,
-            Operation::Read | Operation::Describe | Operation::DescribeConfigs
-        );
-        changes
-            && resource_type == ResourceType::Topic
-            && self
-                .guarded
-                .as_ref()
-                .is_some_and(|topics| topics.contains(name))
-    }
-
     /// Whether access control lists are on.
     pub fn enabled(&self) -> bool {
         !matches!(self.rules, Rules::Disabled)
     }
 
-    /// Whether nothing is ever denied, but for guarded topics: no lists, or a super user; and no virtual cluster around it.
+    /// Whether nothing is ever denied: no lists, or a super user; and all names are open.
     pub fn unlimited(&self) -> bool {
-        !matches!(self.rules, Rules::Checked { .. }) && self.namespace.is_none()
+        !self.is_checked() && !self.is_narrowed()
     }
 
     /// Whether the lists decide.
@@ -179,9 +168,9 @@ impl AclView {
         matches!(self.rules, Rules::Checked { .. })
     }
 
-    /// Whether nobody has to look at anything: no lists and no virtual cluster.
+    /// Whether nobody has to look at anything: no lists, and all names are open.
     pub fn is_open(&self) -> bool {
-        !self.enabled() && self.namespace.is_none()
+        !self.enabled() && !self.is_narrowed()
     }
 
     /// The bindings of the virtual cluster; `None` if it has none.
@@ -200,7 +189,7 @@ impl AclView {
 
     /// Like [`AclView::allowed`] without telling anybody: for what is left out in silence and for alternatives.
     pub fn permits(&self, operation: Operation, resource_type: ResourceType, name: &str) -> bool {
-        if self.guards(operation, resource_type, name) || !self.contains(resource_type, name) {
+        if !self.contains(resource_type, name) {
             return false;
         }
         let Rules::Checked { own, host } = &self.rules else {
@@ -211,9 +200,14 @@ impl AclView {
 
     /// Whether there can be a resource of this name for the connection at all.
     pub fn contains(&self, resource_type: ResourceType, name: &str) -> bool {
-        let namespace = self.namespace.as_ref();
+        let (namespace, hidden) = (self.namespace.as_ref(), self.hidden.as_ref());
+        let is_hidden = || {
+            resource_type == ResourceType::Topic
+                && hidden.is_some_and(|hidden| hidden.contains(name))
+        };
         resource_type == ResourceType::Cluster
-            || namespace.is_none_or(|namespace| namespace.contains(resource_type, name))
+            || (namespace.is_none_or(|namespace| namespace.contains(resource_type, name))
+                && !is_hidden())
     }
 
     /// Whether the operation on the cluster is allowed. Tells the observer if not.
@@ -270,10 +264,7 @@ impl AclView {
             Rules::Checked { own, host } => Some(masks(own, resource_type, name, host)),
             Rules::Disabled | Rules::SuperUser => None,
         };
-        let allowed = |operation: &&Operation| {
-            masks.is_none_or(|masks| masks.decide(**operation))
-                && !self.guards(**operation, resource_type, name)
-        };
+        let allowed = |operation: &&Operation| masks.is_none_or(|masks| masks.decide(**operation));
         let supported = resource_type.operations().iter();
         supported
             .filter(allowed)
@@ -444,24 +435,24 @@ mod tests {
     }
 
     #[test]
-    fn guarded_topics_can_only_be_looked_at() {
-        let guarded = std::sync::Arc::new(std::collections::HashSet::from(["own".to_owned()]));
-        let wildcard = alice([on_topic(Allow, All, Literal, "*")]);
-        for view in [wildcard, AclView::disabled()] {
-            let view = view.guarding(guarded.clone());
-            assert!(
-                view.allowed(Read, TOPIC, "own") && view.allowed(DescribeConfigs, TOPIC, "own")
-            );
-            assert!(!view.allowed(Write, TOPIC, "own") && !view.allowed(Delete, TOPIC, "own"));
-            assert!(view.allowed(Write, TOPIC, "other"));
-            assert!(!view.guards(Delete, ResourceType::Group, "own"));
-            assert_eq!(
-                view.operations(TOPIC, "own"),
-                Read.bit() | Describe.bit() | DescribeConfigs.bit()
-            );
+    fn hidden_topics_are_nobodys() {
+        let hidden = std::sync::Arc::new(std::collections::HashSet::from(["own".to_owned()]));
+        for view in [
+            AclView::disabled(),
+            AclView::super_user(&Acls::default(), "vc"),
+            alice([on_topic(Allow, All, Literal, "*")]),
+        ] {
+            assert!(!view.is_narrowed() && view.allowed(Delete, TOPIC, "own"));
+            let view = view.hiding(hidden.clone());
+            assert!(view.is_narrowed() && !view.unlimited() && !view.is_open());
+            for operation in [Describe, Read, Write, Delete, Alter, DescribeConfigs] {
+                assert!(!view.allowed(operation, TOPIC, "own"));
+                assert!(view.permits(operation, TOPIC, "other"));
+            }
+            assert_eq!(view.operations(TOPIC, "own"), 0);
         }
-        let admin = AclView::super_user(&Acls::default(), "vc").guarding(guarded);
-        assert!(admin.allowed(Delete, TOPIC, "own") && !admin.guards_topics());
+        let view = AclView::disabled().hiding(hidden);
+        assert!(view.allowed(Delete, ResourceType::Group, "own"));
     }
 
     #[test]

@@ -539,17 +539,19 @@ fn delegation_tokens_are_off_and_brokers_stay_among_themselves() {
 }
 
 #[test]
-fn guarded_topics_are_not_changed_even_without_lists() {
-    let access = AclView::disabled().guarding(Arc::new([BAD.to_owned()].into()));
-    let changing = [
+fn hidden_topics_are_nobodys_even_without_lists() {
+    let access = AclView::disabled().hiding(Arc::new([BAD.to_owned()].into()));
+    let apis = [
         ApiKey::PRODUCE,
         ApiKey::DELETE_TOPICS,
         ApiKey::DELETE_RECORDS,
         ApiKey::CREATE_PARTITIONS,
         ApiKey::ALTER_CONFIGS,
         ApiKey::INCREMENTAL_ALTER_CONFIGS,
+        ApiKey::DESCRIBE_CONFIGS,
+        ApiKey::LIST_OFFSETS,
     ];
-    for api in changing {
+    for api in apis {
         for version in versions(api, 0, ANY_VERSION) {
             for by_id in [false, true] {
                 let body = request(api, version, &[GOOD, BAD], by_id).body();
@@ -566,7 +568,7 @@ fn guarded_topics_are_not_changed_even_without_lists() {
     let body = request(ApiKey::FETCH, 12, &[GOOD, BAD], false).body();
     assert!(matches!(
         ruling(ApiKey::FETCH, 12, &body, &access),
-        Ruling::Forward
+        Ruling::Rewrite { .. }
     ));
 }
 

@@ -62,10 +62,9 @@ impl Connection {
         }
         let view = self.access.view(security);
         view.enabled()
-            || view.is_confined()
+            || view.is_narrowed()
             || self.access.tenant(security).is_some()
             || (api == ApiKey::METADATA && !view.auto_creation())
-            || (view.guards_topics() && authorization::changes_topics(api))
             || matches!(
                 api,
                 ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS

@@ -38,6 +38,7 @@ fn security() -> ClientSecurity {
         acl_enabled: true,
         super_users: Vec::new(),
         mandatory_vcluster: false,
+        strict_vclusters: false,
         auto_create_topics: false,
         max_reauth: None,
         token_signing_key: Some(Secret::new(STANDARD.encode(SIGNING_KEY))),
