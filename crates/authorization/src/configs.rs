@@ -2,10 +2,7 @@
 
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
 use wire::api::ApiKey;
-use wire::error_code::{
-    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST,
-    TOPIC_AUTHORIZATION_FAILED,
-};
+use wire::error_code::{CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST};
 
 use crate::request::{Request, refuse_twins, take_denied, with_text};
 use crate::ruling::{Error, Ruling};
@@ -31,8 +28,16 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
         };
         let name = resource.get("ResourceName").as_text()?.unwrap_or_default();
         let (resource_type, name, code) = match resource.int("ResourceType") {
-            TOPIC => (ResourceType::Topic, name, TOPIC_AUTHORIZATION_FAILED),
-            GROUP => (ResourceType::Group, name, GROUP_AUTHORIZATION_FAILED),
+            TOPIC => (
+                ResourceType::Topic,
+                name,
+                request.denial(ResourceType::Topic, name),
+            ),
+            GROUP => (
+                ResourceType::Group,
+                name,
+                request.denial(ResourceType::Group, name),
+            ),
             BROKER | BROKER_LOGGER | CLIENT_METRICS => (
                 ResourceType::Cluster,
                 CLUSTER_NAME,

@@ -1,10 +1,7 @@
 //! FindCoordinator.
 
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
-use wire::error_code::{
-    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST,
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-};
+use wire::error_code::INVALID_REQUEST;
 
 use crate::request::{Request, error_record, take_denied, with_text};
 use crate::ruling::{Error, Ruling};
@@ -13,22 +10,10 @@ use wire::tree::{Node, Record};
 /// DESCRIBE on the group or the transactional id; what brokers may do for the coordinator of a share group's state.
 pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
     let mut root = request.decode()?;
-    let (operation, resource_type, code) = match root.int("KeyType") {
-        0 => (
-            Operation::Describe,
-            ResourceType::Group,
-            GROUP_AUTHORIZATION_FAILED,
-        ),
-        1 => (
-            Operation::Describe,
-            ResourceType::TransactionalId,
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        ),
-        2 => (
-            Operation::ClusterAction,
-            ResourceType::Cluster,
-            CLUSTER_AUTHORIZATION_FAILED,
-        ),
+    let (operation, resource_type) = match root.int("KeyType") {
+        0 => (Operation::Describe, ResourceType::Group),
+        1 => (Operation::Describe, ResourceType::TransactionalId),
+        2 => (Operation::ClusterAction, ResourceType::Cluster),
         _ => return Ok(every_key(request, &root, INVALID_REQUEST)),
     };
     let allowed = |key: &Node<'_>| -> Result<bool, Error> {
@@ -38,15 +23,19 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
         };
         Ok(request.access.allowed(operation, resource_type, name))
     };
+    let code = |key: &Node<'_>| -> Result<i16, Error> {
+        Ok(request.denial(resource_type, key.as_text()?.unwrap_or_default()))
+    };
     if request.version < 4 {
         let fine = allowed(root.get("Key"))?;
         return Ok(if fine {
             Ruling::Forward
         } else {
-            every_key(request, &root, code)
+            every_key(request, &root, code(root.get("Key"))?)
         });
     }
     let denied = take_denied(&mut root, "CoordinatorKeys", |key| {
+        let code = code(key)?;
         Ok((!allowed(key)?).then(|| denial(request, key, code)))
     })?;
     Ok(request.partly(&root, "CoordinatorKeys", "Coordinators", denied))

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use auth::acl::{AclView, Operation, ResourceType};
 use wire::api::{ApiKey, Direction};
-use wire::error_code::{
-    GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION,
-};
+use wire::error_code::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION};
 use wire::schema::{Entity, FieldType};
 
 use crate::request::{Request, error_record, take_denied};
@@ -32,7 +30,7 @@ pub(crate) fn groups(request: &Request<'_>) -> Result<Ruling, Error> {
             .access
             .allowed(Operation::Describe, ResourceType::Group, name);
         Ok((!allowed).then(|| {
-            let mut told = error_record(element, GROUP_AUTHORIZATION_FAILED);
+            let mut told = error_record(element, request.denial(ResourceType::Group, name));
             told.set("GroupId", id.to_owned());
             told
         }))

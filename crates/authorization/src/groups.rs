@@ -1,9 +1,7 @@
 //! Members of groups, lists of groups, their deletion.
 
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
-use wire::error_code::{
-    GROUP_AUTHORIZATION_FAILED, INVALID_REGULAR_EXPRESSION, TOPIC_AUTHORIZATION_FAILED,
-};
+use wire::error_code::{INVALID_REGULAR_EXPRESSION, TOPIC_AUTHORIZATION_FAILED};
 
 use crate::names::Needs;
 use crate::refusal::refuse_decoded;
@@ -122,13 +120,12 @@ pub(crate) fn delete(request: &Request<'_>) -> Result<Ruling, Error> {
     let mut root = request.decode()?;
     let element = request.element("Results");
     let denied = take_denied(&mut root, "GroupsNames", |name| {
-        let allowed = request.access.allowed(
-            Operation::Delete,
-            ResourceType::Group,
-            name.as_text()?.unwrap_or_default(),
-        );
+        let id = name.as_text()?.unwrap_or_default();
+        let allowed = request
+            .access
+            .allowed(Operation::Delete, ResourceType::Group, id);
         Ok((!allowed).then(|| {
-            let mut told = error_record(element, GROUP_AUTHORIZATION_FAILED);
+            let mut told = error_record(element, request.denial(ResourceType::Group, id));
             told.set("GroupId", name.to_owned());
             told
         }))
@@ -148,7 +145,7 @@ pub(crate) fn denied_group(
     {
         return Ok(None);
     }
-    refuse_decoded(request, root, GROUP_AUTHORIZATION_FAILED).map(Some)
+    refuse_decoded(request, root, request.denial(ResourceType::Group, id)).map(Some)
 }
 
 fn refuse_subscription(request: &Request<'_>, code: i16, why: &str) -> Ruling {

@@ -48,7 +48,7 @@ use wire::api::{ApiKey, Direction};
 
 pub use acls::{AclChange, AclRequest};
 pub use ruling::{AnswerWork, Error, Ruling, TopicNames};
-pub use session::{in_session, session_gone};
+pub use session::{InSession, in_session, session_gone, without_session};
 
 use request::Request;
 use rules::Rule;

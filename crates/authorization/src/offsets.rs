@@ -2,7 +2,6 @@
 
 use auth::acl::{AclView, Operation, ResourceType};
 use wire::api::ApiKey;
-use wire::error_code::GROUP_AUTHORIZATION_FAILED;
 use wire::schema::Entity;
 
 use crate::TopicNames;
@@ -34,7 +33,7 @@ fn group_and_topics(request: &Request<'_>, group: Operation) -> Result<Ruling, E
     let mut root = request.decode()?;
     let id = root.get("GroupId").as_text()?.unwrap_or_default();
     if !request.access.allowed(group, ResourceType::Group, id) {
-        return refuse_decoded(request, &root, GROUP_AUTHORIZATION_FAILED);
+        return refuse_decoded(request, &root, request.denial(ResourceType::Group, id));
     }
     let element = request.element("Topics");
     let denied =
@@ -66,7 +65,8 @@ pub(crate) fn fetch(request: &Request<'_>) -> Result<Ruling, Error> {
         let allowed = request
             .access
             .allowed(Operation::Describe, ResourceType::Group, id);
-        Ok((!allowed).then(|| request.echo(element, group, GROUP_AUTHORIZATION_FAILED)))
+        let code = request.denial(ResourceType::Group, id);
+        Ok((!allowed).then(|| request.echo(element, group, code)))
     })?;
     let mut changed = !refused.is_empty();
     let mut list = Vec::new();
@@ -163,11 +163,12 @@ fn fetch_one(request: &Request<'_>, mut root: Record<'_>) -> Result<Ruling, Erro
         .access
         .allowed(Operation::Describe, ResourceType::Group, id)
     {
-        let mut answer = error_record(request.answer().fields(), GROUP_AUTHORIZATION_FAILED);
+        let code = request.denial(ResourceType::Group, id);
+        let mut answer = error_record(request.answer().fields(), code);
         if request.version < 2 {
-            let told = root.records("Topics").map(|topic| {
-                request.topic_denial(element, topic, GROUP_AUTHORIZATION_FAILED, finish)
-            });
+            let told = root
+                .records("Topics")
+                .map(|topic| request.topic_denial(element, topic, code, finish));
             answer.set("Topics", Node::List(told.map(Node::Record).collect()));
         }
         return Ok(request.answered(&answer));

@@ -1,7 +1,6 @@
 //! Produce.
 
 use auth::acl::{Operation, ResourceType};
-use wire::error_code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 
 use crate::names::Needs;
 use crate::refusal::refuse_decoded;
@@ -27,7 +26,8 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
             .access
             .allowed(Operation::Write, ResourceType::TransactionalId, id)
     {
-        return refuse_decoded(request, &root, TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        let code = request.denial(ResourceType::TransactionalId, id);
+        return refuse_decoded(request, &root, code);
     }
     let element = request.element("Responses");
     let denied =

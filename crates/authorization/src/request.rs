@@ -7,7 +7,11 @@ use bytes::Bytes;
 
 use auth::acl::{AclView, Operation, ResourceType};
 use wire::api::{ApiKey, Direction};
-use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
+use wire::error_code::{
+    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, INVALID_GROUP_ID, INVALID_REQUEST,
+    INVALID_TOPIC_EXCEPTION, TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    UNKNOWN_TOPIC_ID,
+};
 use wire::reply;
 pub(crate) use wire::reply::error_record;
 use wire::schema::{Entity, FieldSpec};
@@ -90,8 +94,23 @@ impl<'a> Request<'a> {
         Ok(if allowed {
             0
         } else {
-            TOPIC_AUTHORIZATION_FAILED
+            self.denial(ResourceType::Topic, name.unwrap_or("?"))
         })
+    }
+
+    /// What to say of something that is denied. In a virtual cluster nothing has an empty name; elsewhere brokers find that out, where it
+    /// is allowed to look.
+    pub(crate) fn denial(&self, resource_type: ResourceType, name: &str) -> i16 {
+        let nameless = name.is_empty() && self.access.is_confined();
+        match resource_type {
+            ResourceType::Topic if nameless => INVALID_TOPIC_EXCEPTION,
+            ResourceType::Topic => TOPIC_AUTHORIZATION_FAILED,
+            ResourceType::Group if nameless => INVALID_GROUP_ID,
+            ResourceType::Group => GROUP_AUTHORIZATION_FAILED,
+            ResourceType::TransactionalId if nameless => INVALID_REQUEST,
+            ResourceType::TransactionalId => TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            _ => CLUSTER_AUTHORIZATION_FAILED,
+        }
     }
 
     /// Takes the topics out of an array of a request that the operation is not allowed on, and makes of each what the answer says of it.

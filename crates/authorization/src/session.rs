@@ -17,9 +17,9 @@ const SHARE_SESSION_NOT_FOUND: i16 = 122;
 /// member's id tells them apart. These topics were judged when they were named: after a change of the access control lists the proxy has to
 /// answer the first such request of each session that began before with [`session_gone`]. So it has to answer a request in a session of
 /// another connection, whose topics somebody else may have named.
-pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<Option<i32>, Error> {
+pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<InSession, Error> {
     if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
-        return Ok(None);
+        return Ok(InSession::Not);
     }
     let [session, epoch] = names::integers(
         api,
@@ -27,9 +27,37 @@ pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<Option<i32>,
         [Entity::SessionId, Entity::SessionEpoch],
         body,
     )?;
+    // Epochs below these mean nothing; brokers look for the session first.
+    const FULL: [i64; 2] = [-1, 0];
+    let Some(epoch) = epoch.filter(|_| session != Some(0)) else {
+        return Ok(InSession::Not);
+    };
     // A share session has no id but the member's.
-    let in_session = session != Some(0) && epoch.is_some_and(|epoch| epoch > 0);
-    Ok(in_session.then(|| session.and_then(|id| i32::try_from(id).ok()).unwrap_or(0)))
+    let id = session.and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
+    Ok(match FULL.contains(&epoch) {
+        true if id == 0 => InSession::Not,
+        true => InSession::Ends(id),
+        false => InSession::Goes(id),
+    })
+}
+
+/// A Fetch request that ends a session and names all of its topics, as one without any: a session of another connection is not this one's
+/// to end.
+pub fn without_session(version: i16, body: &[u8]) -> Result<Bytes, Error> {
+    let mut root = message::decode(ApiKey::FETCH, version, Direction::Request, body)?;
+    root.set("SessionId", message::Node::Int(0));
+    Ok(message::encode(ApiKey::FETCH, version, Direction::Request, &root).into())
+}
+
+/// How a request is related to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InSession {
+    /// It is not.
+    Not,
+    /// It is also about topics that were named before in the session of this id; 0: in the member's share session.
+    Goes(i32),
+    /// It ends the session of this id, and names all of its topics.
+    Ends(i32),
 }
 
 /// The answer that makes the client begin a new session with all of its topics. `None` for APIs and versions without sessions.

@@ -2,7 +2,6 @@
 
 use auth::acl::{Operation, ResourceType};
 use wire::api::ApiKey;
-use wire::error_code::GROUP_AUTHORIZATION_FAILED;
 
 use crate::groups::denied_group;
 use crate::names::Needs;
@@ -74,7 +73,7 @@ pub(crate) fn describe_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
         let allowed = request
             .access
             .allowed(Operation::Describe, ResourceType::Group, id);
-        let code = GROUP_AUTHORIZATION_FAILED;
+        let code = request.denial(ResourceType::Group, id);
         Ok((!allowed).then(|| with_text(request.echo(element, group, code), code)))
     })?;
     let mut list = Vec::new();
@@ -139,7 +138,7 @@ pub(crate) fn change_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
     };
     let id = root.get("GroupId").as_text()?.unwrap_or_default();
     if !request.access.allowed(group, ResourceType::Group, id) {
-        return refuse_decoded(request, &root, GROUP_AUTHORIZATION_FAILED);
+        return refuse_decoded(request, &root, request.denial(ResourceType::Group, id));
     }
     let element = request.element("Responses");
     let denied =

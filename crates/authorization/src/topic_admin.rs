@@ -135,10 +135,8 @@ fn denied_by_name(
     if deletable(request, text, cluster) {
         return Ok(None);
     }
-    let mut told = with_text(
-        error_record(element, TOPIC_AUTHORIZATION_FAILED),
-        TOPIC_AUTHORIZATION_FAILED,
-    );
+    let code = request.denial(ResourceType::Topic, text);
+    let mut told = with_text(error_record(element, code), code);
     told.set("Name", name);
     Ok(Some(told))
 }
@@ -178,7 +176,7 @@ fn named_once(
         let code = if twice {
             INVALID_REQUEST
         } else {
-            TOPIC_AUTHORIZATION_FAILED
+            request.denial(ResourceType::Topic, name)
         };
         Ok(Some(request.echo(element, topic, code)))
     })?;

@@ -1,9 +1,7 @@
 //! Producer ids and transactions.
 
 use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
-use wire::error_code::{
-    CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-};
+use wire::error_code::CLUSTER_AUTHORIZATION_FAILED;
 
 use crate::names::Needs;
 use crate::refusal::{nothing, refuse, refuse_decoded};
@@ -40,7 +38,8 @@ pub(crate) fn init_producer_id(request: &Request<'_>) -> Result<Ruling, Error> {
     if allowed {
         return Ok(Ruling::Forward);
     }
-    refuse_decoded(request, &root, TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    let code = request.denial(ResourceType::TransactionalId, id);
+    refuse_decoded(request, &root, code)
 }
 
 /// AddOffsetsToTxn, EndTxn: WRITE on the transactional id; READ on the group if there is one.
@@ -77,14 +76,16 @@ fn denied_ids(request: &Request<'_>, root: &Record<'_>) -> Result<Option<Ruling>
         .access
         .allowed(Operation::Write, ResourceType::TransactionalId, id)
     {
-        return refuse_decoded(request, root, TRANSACTIONAL_ID_AUTHORIZATION_FAILED).map(Some);
+        let code = request.denial(ResourceType::TransactionalId, id);
+        return refuse_decoded(request, root, code).map(Some);
     }
     if let Some(group) = root.get("GroupId").as_text()?
         && !request
             .access
             .allowed(Operation::Read, ResourceType::Group, group)
     {
-        return refuse_decoded(request, root, GROUP_AUTHORIZATION_FAILED).map(Some);
+        let code = request.denial(ResourceType::Group, group);
+        return refuse_decoded(request, root, code).map(Some);
     }
     Ok(None)
 }
@@ -102,7 +103,8 @@ pub(crate) fn add_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
             .access
             .allowed(Operation::Write, ResourceType::TransactionalId, id)
         {
-            return refuse_decoded(request, &root, TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+            let code = request.denial(ResourceType::TransactionalId, id);
+            return refuse_decoded(request, &root, code);
         }
         let element = request.element("ResultsByTopicV3AndBelow");
         let Some(told) = denied_topics(request, &root, "V3AndBelowTopics", element)? else {
@@ -131,7 +133,7 @@ pub(crate) fn add_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
         {
             denied_topics(request, transaction, "Topics", topics)?
         } else {
-            let code = TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+            let code = request.denial(ResourceType::TransactionalId, id);
             let told = transaction
                 .records("Topics")
                 .map(|topic| request.topic_denial(topics, topic, code, nothing));
@@ -192,7 +194,8 @@ pub(crate) fn describe(request: &Request<'_>) -> Result<Ruling, Error> {
                 .access
                 .allowed(Operation::Describe, ResourceType::TransactionalId, name);
         Ok((!allowed).then(|| {
-            let mut told = error_record(element, TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+            let mut told =
+                error_record(element, request.denial(ResourceType::TransactionalId, name));
             told.set("TransactionalId", id.to_owned());
             told
         }))

@@ -231,7 +231,8 @@ impl Tenant {
 
     /// The cluster id that clients see.
     pub fn cluster_id<'n>(&self, physical: &'n str) -> Cow<'n, str> {
-        match self.is_passthrough() {
+        // Where there is none to tell there is none of the virtual cluster, either.
+        match self.is_passthrough() || physical.is_empty() {
             true => Cow::Borrowed(physical),
             false => Cow::Owned(format!("{}@{physical}", self.name)),
         }

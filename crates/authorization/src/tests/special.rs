@@ -9,7 +9,7 @@ use super::samples::{
     BAD, GOOD, Ids, Sample, alice, all_codes, codes_of, grant, id_of, mentions, usual,
 };
 use super::{C, G, T, X, answer, outcome, read, request, ruling};
-use crate::{Ruling, in_session, judge, session_gone};
+use crate::{InSession, Ruling, in_session, judge, session_gone, without_session};
 use wire::tree::{self as message, Node, Record};
 
 pub(super) const ANY_VERSION: i16 = i16::MAX;
@@ -182,9 +182,26 @@ fn fetches_with_something_denied_have_no_session() {
             [("SessionId", Node::Int(5)), ("SessionEpoch", Node::Int(3))],
         );
         assert!(
-            in_session(api, version, &body).unwrap().is_some()
-                && in_session(api, version, &sent).unwrap().is_none()
+            in_session(api, version, &body).unwrap() == InSession::Goes(5)
+                && in_session(api, version, &sent).unwrap() == InSession::Not
         );
+        for epoch in [-1, 0] {
+            let ending = with(
+                api,
+                version,
+                &[GOOD],
+                [
+                    ("SessionId", Node::Int(5)),
+                    ("SessionEpoch", Node::Int(epoch)),
+                ],
+            );
+            assert_eq!(
+                in_session(api, version, &ending).unwrap(),
+                InSession::Ends(5)
+            );
+            let without = without_session(version, &ending).unwrap();
+            assert_eq!(in_session(api, version, &without).unwrap(), InSession::Not);
+        }
         let answer = told(api, version, ruling(api, version, &body, &usual()));
         assert_eq!(
             (answer.int("ErrorCode"), answer.list("Responses").len()),
@@ -206,7 +223,8 @@ fn fetches_with_something_denied_have_no_session() {
                 &[GOOD],
                 [("ShareSessionEpoch", Node::Int(epoch))],
             );
-            assert_eq!(in_session(api, version, &body).unwrap().is_some(), inside);
+            let in_session = in_session(api, version, &body).unwrap();
+            assert_eq!(in_session == InSession::Goes(0), inside);
         }
         assert_eq!(
             read(api, version, &session_gone(api, version).unwrap()).int("ErrorCode"),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use auth::acl::{AclView, Operation, ResourceType};
-use authorization::{AclChange, AclRequest, AnswerWork, Error, Ruling, TopicNames as _};
+use authorization::{AclChange, AclRequest, AnswerWork, Error, InSession, Ruling, TopicNames as _};
 use bytes::{BufMut, Bytes, BytesMut};
 use config::SecurityMode;
 use telemetry::targets::AUTHORIZATION;
@@ -26,6 +26,15 @@ use crate::topics::{Known, Seen};
 
 /// Memory that the tree of a request or answer needs for each byte of it, at most.
 pub(super) const TREE: usize = 3;
+
+/// What becomes of a request by the session it is in.
+enum Session {
+    Fine,
+    /// To be sent without the session.
+    Without(Bytes),
+    /// To be answered so that the client begins a new one.
+    Gone(Bytes),
+}
 
 /// What becomes of a subscription by a regular expression.
 enum Named {
@@ -160,9 +169,12 @@ impl Connection {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
         let tenant = self.access.tenant(&self.worker.shared.access);
-        if let Some(answer) = self.ended_session(head, body)? {
-            return Ok(Judged::Answer(answer));
-        }
+        let sessionless = match self.session(head, body)? {
+            Session::Fine => None,
+            Session::Without(body) => Some(body),
+            Session::Gone(answer) => return Ok(Judged::Answer(answer)),
+        };
+        let body = sessionless.as_deref().unwrap_or(body);
         let named = match self.named(view, tenant.as_ref(), head, body).await? {
             Named::AsIs => None,
             Named::Instead(body) => Some(body),
@@ -229,7 +241,7 @@ impl Connection {
                 });
             }
         };
-        let body = mapped.or(ruled).or(named);
+        let body = mapped.or(ruled).or(named).or(sessionless);
         if body.is_none() && back.is_none() && rights.is_none() && upstream == version {
             return Ok(Judged::AsIs);
         }
@@ -356,22 +368,31 @@ impl Connection {
 
     /// The topics of a session were checked when they came into it. After a change of the lists, and on a connection that
     /// has not begun it, the client has to name them again.
-    fn ended_session(&self, head: &Head, body: &[u8]) -> Result<Option<Bytes>, Failure> {
+    fn session(&self, head: &Head, body: &[u8]) -> Result<Session, Failure> {
         let (api, version) = (head.api, head.version);
         if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
-            return Ok(None);
+            return Ok(Session::Fine);
         }
         let now = self.access.round(&self.worker.shared.access);
-        let in_session =
-            authorization::in_session(api, version, body).map_err(|e| head.unjudged(e))?;
+        let broken = |error| head.unjudged(error);
         // A session id is a number that can be guessed.
-        let is_foreign = in_session.is_some_and(|id| id != 0 && id != self.fetch_session.get());
-        if in_session.is_some() && (is_foreign || self.session_round.get() != now) {
-            let gone = authorization::session_gone(api, version);
-            return Ok(gone.map(|body| head.answer(&body)));
+        let is_foreign = |id: i32| id != 0 && id != self.fetch_session.get();
+        let in_session = authorization::in_session(api, version, body).map_err(broken)?;
+        match in_session {
+            InSession::Goes(id) if is_foreign(id) || self.session_round.get() != now => {
+                let gone = authorization::session_gone(api, version);
+                return Ok(gone.map_or(Session::Fine, |body| Session::Gone(head.answer(&body))));
+            }
+            InSession::Goes(_) => return Ok(Session::Fine),
+            InSession::Ends(_) | InSession::Not => self.session_round.set(now),
         }
-        self.session_round.set(now);
-        Ok(None)
+        match in_session {
+            InSession::Ends(id) if is_foreign(id) => {
+                let body = authorization::without_session(version, body).map_err(broken)?;
+                Ok(Session::Without(body))
+            }
+            _ => Ok(Session::Fine),
+        }
     }
 
     async fn change_acls(&self, request: AclRequest) -> Bytes {
