@@ -77,6 +77,7 @@ async fn serve(
     let started = std::time::Instant::now();
     let metrics = Metrics::new(&MetricsSettings {
         max_users: config.metrics_max_users,
+        ..MetricsSettings::default()
     });
     let health = match Health::start(config, &identities, &metrics) {
         Ok(health) => health,

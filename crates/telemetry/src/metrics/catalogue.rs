@@ -1,26 +1,131 @@
 //! Every metric of the gateway: field, instrument, name, labels, help. The only place that knows a metric's name.
 
 use super::family::{Declaration, Domain, Domains, Exposed, Family};
-use super::instrument::{Counter, Gauge, Instrument, Kind};
-use super::{MetricsSettings, NONE, UNKNOWN};
+use super::instrument::{
+    Counter, Endless, Facet, Gauge, Histogram, Instrument, Kind, Level, Rate, SecondsCounter, Timer,
+};
+use super::{
+    CLOSE_REASONS, CONNECT_FAILURES, DIRECTIONS, HANDSHAKE_PHASES, MetricsSettings, NONE,
+    PASSTHROUGH, UNKNOWN,
+};
 
 metrics! {
+    // Connections to brokers.
+    upstream_closes: Timer, 0 = "gateway_upstream_connection_close_rate_seconds", [],
+        "Connections to brokers that ended, whoever ended them: how many, and how long it took to release them";
+    upstream_close_rate: Rate, 0 = "gateway_upstream_connection_close_rate", [],
+        "Connections to brokers that ended, per second, over the last 30 seconds";
+    upstream_close: Counter, 0 = "gateway_upstream_connection_close_total", [],
+        "Connections to brokers that ended, whoever ended them; the same events as in gateway_upstream_connection_close_rate_seconds";
+    upstream_creations: Timer, 0 = "gateway_upstream_connection_creation_rate_seconds", [],
+        "Connections to brokers that were established: how many, and how long TCP took; TLS and logins are in gateway_upstream_handshake_seconds";
+    upstream_creation_rate: Rate, 0 = "gateway_upstream_connection_creation_rate", [],
+        "Connections to brokers that were established, per second, over the last 30 seconds; far more than clients connect means churn";
+    upstream_creation: Counter, 0 = "gateway_upstream_connection_creation_total", [],
+        "Connections to brokers that were established; less those that ended they are gateway_upstream_connections_upstream_connected";
+    upstream_selects: Timer, 0 = "gateway_upstream_select_rate_seconds", [],
+        "Waits of the workers: a worker had nothing to do and blocked until the network or a timer woke it. Low when idle and when saturated";
+    upstream_select_rate: Rate, 0 = "gateway_upstream_select_rate", [],
+        "Waits of the workers per second, over the last 30 seconds";
+    upstream_select: Counter, 0 = "gateway_upstream_select_total", [],
+        "Waits of the workers; each worker has an event loop of its own, so that a wait is one blocking call";
+    upstream_io_waits: Timer, 0 = "gateway_upstream_io_wait_rate_seconds", [],
+        "The same waits as in gateway_upstream_select_rate_seconds. Long waits mean that the gateway is idle, not that Kafka is slow; \
+         for that look at gateway_upstream_request_seconds";
+    upstream_io_wait_share: Gauge, 0 = "gateway_upstream_io_wait_rate", [],
+        "Share of the workers' time that they waited, over the last 30 seconds: 1 is idle, near 0 is saturated";
+    upstream_io_wait: SecondsCounter, 0 = "gateway_upstream_io_wait_total", [],
+        "Seconds that workers have waited, over all workers, waits that have not ended included";
+    upstream_io_wait_seconds: SecondsCounter, 0 = "gateway_upstream_io_wait_seconds_total", [],
+        "The same as gateway_upstream_io_wait_total, named for its unit";
+    upstream_handshake: Histogram, 1 = "gateway_upstream_handshake_seconds", ["phase"],
+        "How long the phases of connecting to brokers took when they succeeded: tcp, tls, sasl";
+    upstream_connect_failures: Counter, 1 = "gateway_upstream_connect_failures_total", ["reason"],
+        "Attempts to connect to a broker that failed, by the phase in which they did; timeout: it took too long altogether";
+    upstream_connected: Level, 0 = "gateway_upstream_connections_upstream_connected", [],
+        "Connections to brokers now, those of the gateway itself included";
+    brokered: Level, 0 = "gateway_brokered_active_connections", [],
+        "Connections to brokers now that carry requests of clients; without a pool one for each client that has sent a request";
+    brokers_in_use: Gauge, 0 = "gateway_backend_brokered_active_connections", [],
+        "Brokers that at least one connection with requests of clients leads to";
+    brokers: Gauge, 0 = "gateway_upstream_io_nodes", [],
+        "Brokers in the cluster by the last answer of one; 0 if none has answered for a minute";
+
+    // Connections of clients.
+    client_sockets: Level, 0 = "gateway_upstream_connections_downstream", [],
+        "Connections of clients now, authenticated or not";
+    client_connections: Level, 1 = "gateway_active_connections_vcluster", ["vcluster" in Vclusters],
+        "Connections of clients now that have authenticated, or need not, by virtual cluster";
+    client_connects: Counter, 0 = "gateway_client_connect_total", [],
+        "Connections of clients that were accepted";
+    client_closes: Counter, 1 = "gateway_client_close_total", ["reason"],
+        "Connections of clients that ended, by who ended them or why: client, broker (a connection to Kafka was lost or not to be had), idle, \
+         stalled (the client took no answers), shutdown, limit (too many connections), authentication (it failed or was lost), tls \
+         (no handshake), protocol (what was sent could not be understood or is not served)";
+
+    // Bytes.
+    bytes: Counter, 1 = "gateway_bytes_exchanged_total", ["direction"],
+        "Bytes exchanged with clients, after decryption: upstream from clients, downstream to clients; all of Kafka's protocol, logins included";
+    bytes_vcluster: Counter, 2 = "gateway_bytes_exchanged_vcluster_total", ["direction", "vcluster" in Vclusters],
+        "Bytes exchanged with brokers on behalf of clients, by virtual cluster: upstream to brokers, downstream from brokers";
+
+    // Requests.
+    latency: Histogram, 0 = "gateway_latency_request_response_seconds", [],
+        "From the last byte of a request to the complete answer, whoever answers. Fetches that wait for records, and members that wait \
+         for their group, are included and dominate the upper quantiles; see gateway_overhead_seconds for what the gateway takes";
+    latency_api: Timer, 2 = "gateway_apiKeys_latency_request_response_seconds", ["apiKeys", "vcluster" in Vclusters],
+        "The same times as in gateway_latency_request_response_seconds, by request and virtual cluster";
+    overhead: Histogram, 1 = "gateway_overhead_seconds", ["api_key"],
+        "What the gateway adds to a request: from its last byte to the complete answer, less the time in which it was with the broker";
+    upstream_request: Histogram, 2 = "gateway_upstream_request_seconds", ["broker", "request"],
+        "How long brokers took: from the last byte of a request sent to the last byte of its answer read; fetch apart, as brokers hold \
+         fetches until there are records";
+    requests: Counter, 2 = "gateway_thread_request_rebuild_total", ["api_key", "vcluster" in Vclusters],
+        "Requests of authenticated clients, whatever became of them";
+    requests_user: Counter, 3 = "gateway_current_inflight_apiKeys_total",
+        ["apiKeys", "vcluster" in Vclusters, "username" in Users],
+        "The same requests as in gateway_thread_request_rebuild_total, by user; in spite of its name it only grows";
+    in_flight: Level, 3 = "gateway_current_inflight_apiKeys", ["apiKeys", "vcluster" in Vclusters, "username" in Users],
+        "Requests now that are not answered yet";
+    waiting: Level, 2 = "gateway_thread_tasks", ["name", "threadId"],
+        "Requests that are there and cannot be begun yet, by worker: too many of their connection are in flight, or the shared connection \
+         to the broker takes no more; waiting for Kafka's answer does not count";
+    throttle: Timer, 2 = "gateway_apiKeys_throttle_ms_seconds", ["apiKeys", "vcluster" in Vclusters],
+        "Answers that throttle the client, and for how long, in seconds in spite of the ms in the name";
+
+    // Errors.
+    errors_user: Counter, 3 = "gateway_error_per_apiKeys_total", ["apiKeys", "vcluster" in Vclusters, "username" in Users],
+        "Answers with an error of Kafka's protocol anywhere in them, and requests that got no answer because the gateway or the broker \
+         failed; answers of more than 64 KiB are not looked into";
+    errors: Counter, 3 = "gateway_errors_total", ["api_key", "error_code", "origin"],
+        "The same errors by the first code in the answer, <none> for no answer, and by who said so: broker, gateway, authorization";
     failed_authentications: Counter, 1 = "gateway_failed_authentications_total", ["username" in Users],
         "Failed attempts of Kafka clients to authenticate, one per attempt, by the offered name if such an account exists; \
          <unknown> if none does, <none> if no name was offered (refused certificates)";
     failed_authentications_detail: Counter, 2 = "gateway_failed_authentications_detail_total", ["mechanism", "reason"],
-        "The same attempts as in gateway_failed_authentications_total by SASL mechanism (SSL for client certificates) and reason";
+        "The same attempts as in gateway_failed_authentications_total by SASL mechanism (SSL for client certificates, <other> for what is \
+         not offered) and reason";
     expired_connections_killed: Counter, 0 = "gateway_expired_connections_killed_total", [],
         "Client connections closed because they were used after their session had expired without re-authentication";
     authorization_denied: Counter, 2 = "gateway_authorization_denied_total", ["resource_type", "operation"],
         "Denials by the access control of the gateway, one per resource and request";
+
+    // State and process.
+    store_entries: Gauge, 1 = "gateway_kcache_size", ["type"],
+        "Entries that the gateway keeps in Kafka, by kind, as this node sees them";
     certificate_expiry: Gauge, 1 = "gateway_certificate_expiry_seconds", ["use"],
         "When the certificate chain in use expires (the earliest of its certificates), in seconds since 1970; \
          subtract time() for the time that is left";
     certificate_reload_failures: Counter, 1 = "gateway_certificate_reload_failures_total", ["use"],
         "Changed key or trust stores that could not be used; the one before stays in use";
+    ready: Gauge, 1 = "gateway_ready", ["check"],
+        "Conditions of readiness, as in /health/ready: 1 is up; the node serves clients while all are 1";
+    license: Endless, 0 = "gateway_license_remaining_days", [],
+        "Always +Inf: there is no licence that could run out. Dashboards made for other gateways ask for it";
     build_info: Gauge, 3 = "gateway_build_info", ["version", "commit", "rustc"],
         "Always 1; the labels tell what is running";
+    scrape_seconds: Timer, 0 = "gateway_metrics_scrape_seconds", [],
+        "How long it took to write a scrape, the pace of the scraper included";
 }
 
 impl Catalogue {
@@ -30,6 +135,82 @@ impl Catalogue {
             self.failed_authentications.with([username]);
         }
         self.expired_connections_killed.with([]);
+        for timer in [
+            &self.upstream_closes,
+            &self.upstream_creations,
+            &self.scrape_seconds,
+        ] {
+            timer.with([]);
+        }
+        // Two views of the same observations.
+        self.upstream_io_waits
+            .share([], &self.upstream_selects.with([]));
+        self.upstream_io_wait_seconds
+            .share([], &self.upstream_io_wait.with([]));
+        for rate in [
+            &self.upstream_close_rate,
+            &self.upstream_creation_rate,
+            &self.upstream_select_rate,
+        ] {
+            rate.with([]);
+        }
+        for counter in [
+            &self.upstream_close,
+            &self.upstream_creation,
+            &self.upstream_select,
+            &self.client_connects,
+        ] {
+            counter.with([]);
+        }
+        for level in [
+            &self.upstream_connected,
+            &self.brokered,
+            &self.client_sockets,
+        ] {
+            level.with([]);
+        }
+        for gauge in [
+            &self.upstream_io_wait_share,
+            &self.brokers_in_use,
+            &self.brokers,
+        ] {
+            gauge.with([]);
+        }
+        for phase in HANDSHAKE_PHASES {
+            self.upstream_handshake.with([phase]);
+        }
+        for reason in CONNECT_FAILURES {
+            self.upstream_connect_failures.with([reason]);
+        }
+        for reason in CLOSE_REASONS {
+            self.client_closes.with([reason]);
+        }
+        for direction in DIRECTIONS {
+            self.bytes.with([direction]);
+        }
+        self.latency.with([]);
+        self.license.with([]);
+        self.bear_vcluster(PASSTHROUGH);
+    }
+
+    /// The series that a virtual cluster has before anybody uses it.
+    pub(super) fn bear_vcluster(&self, vcluster: &str) {
+        self.client_connections.with([vcluster]);
+        for direction in DIRECTIONS {
+            self.bytes_vcluster.with([direction, vcluster]);
+        }
+        for (camel, snake) in [
+            ("Produce", "PRODUCE"),
+            ("Fetch", "FETCH"),
+            ("Metadata", "METADATA"),
+        ] {
+            self.requests.with([snake, vcluster]);
+            self.latency_api.with([camel, vcluster]);
+            self.overhead.with([snake]);
+            if camel != "Metadata" {
+                self.throttle.with([camel, vcluster]);
+            }
+        }
     }
 }
 
@@ -72,7 +253,7 @@ macro_rules! metrics {
     (@declare $instrument:ty, $name:literal, [$($label:literal $(in $domain:ident)?),*], $help:literal) => {
         Declaration {
             name: $name,
-            kind: <$instrument as Instrument>::KIND,
+            facets: <$instrument as Instrument>::FACETS,
             labels: &[$($label),*],
             domains: &[$(metrics!(@domain $($domain)?)),*],
             help: $help,
@@ -85,7 +266,10 @@ use metrics;
 
 const FOLDED: Declaration = Declaration {
     name: "gateway_metrics_series_folded_total",
-    kind: Kind::Counter,
+    facets: &[Facet {
+        suffix: "",
+        kind: Kind::Counter,
+    }],
     labels: &["family"],
     domains: &[None],
     help: "Look-ups of series that did not fit under a cap: counters went to <other>, gauges were dropped",

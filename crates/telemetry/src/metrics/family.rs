@@ -6,8 +6,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::instrument::{Counter, Instrument, Kind};
-use super::{ANONYMOUS, MetricsSettings, NONE, OTHER, UNKNOWN};
+use super::instrument::{Counter, Facet, Instrument, Kind, Samples};
+use super::{ANONYMOUS, MetricsSettings, NONE, OTHER, PASSTHROUGH, UNKNOWN};
 use crate::targets;
 
 /// Series of one family, whatever the caps of its labels are.
@@ -20,8 +20,8 @@ const WARNING_PAUSE: Duration = Duration::from_secs(3600);
 pub struct Declaration {
     /// As in the text form 0.0.4.
     pub name: &'static str,
-    /// Its type.
-    pub kind: Kind,
+    /// What it shows; the first has the type of the family.
+    pub facets: &'static [Facet],
     /// Names of its labels.
     pub labels: &'static [&'static str],
     /// The cap that the values of each label are under; as long as `labels`.
@@ -30,11 +30,20 @@ pub struct Declaration {
     pub help: &'static str,
 }
 
+impl Declaration {
+    /// The type of the family.
+    pub fn kind(&self) -> Kind {
+        self.facets.first().map_or(Kind::Gauge, |facet| facet.kind)
+    }
+}
+
 /// Label values that share a cap, over all families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {
     /// Names of users, bounded by [`MetricsSettings::max_users`].
     Users,
+    /// Names of virtual clusters, bounded by [`MetricsSettings::max_vclusters`].
+    Vclusters,
 }
 
 /// Series of one kind, by the values of `N` labels.
@@ -99,11 +108,19 @@ impl<I: Instrument, const N: usize> Family<I, N> {
     fn fold(&self, key: Key<N>) -> I {
         self.folds.inc();
         self.warn();
-        match I::KIND {
-            // One series more for each combination of the labels that are not folded, which are themselves bounded.
-            Kind::Counter => self.insert(key, usize::MAX).unwrap_or_default(),
+        match self.declaration.kind() {
+            // A level of some that are not named means nothing.
             Kind::Gauge => I::default(),
+            // One series more for each combination of the labels that are not folded, which are themselves bounded.
+            _ => self.insert(key, usize::MAX).unwrap_or_default(),
         }
+    }
+
+    /// Shows `instrument`, which another family has too, as the series with these label values.
+    pub(super) fn share(&self, values: [&str; N], instrument: &I) {
+        let key = values.map(Arc::from);
+        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        series.insert(key, instrument.clone());
     }
 
     fn insert(&self, key: Key<N>, limit: usize) -> Option<I> {
@@ -132,19 +149,20 @@ impl<I: Instrument, const N: usize> Family<I, N> {
 pub(super) trait Exposed {
     fn declaration(&self) -> &'static Declaration;
 
-    /// Calls `line` with label values and instrument of up to `limit` series behind `after`, in order, outside of any lock, and tells
+    /// Calls `each` with label values and instrument of up to `limit` series behind `after`, in order, outside of any lock, and tells
     /// the last of them; `None` at the end.
     fn page(
         &self,
+        facet: usize,
         after: Option<&[Arc<str>]>,
         limit: usize,
-        line: Line<'_>,
+        each: Each<'_>,
     ) -> Result<Option<Vec<Arc<str>>>, fmt::Error>;
 }
 
-/// Writes one series: label values and what writes its value.
-pub(super) type Line<'a> =
-    &'a mut dyn FnMut(&[Arc<str>], &dyn Fn(&mut dyn fmt::Write) -> fmt::Result) -> fmt::Result;
+/// Writes one series: label values, and what gives its samples.
+pub(super) type Each<'a> =
+    &'a mut dyn FnMut(&[Arc<str>], &dyn Fn(Samples<'_>) -> fmt::Result) -> fmt::Result;
 
 impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
     fn declaration(&self) -> &'static Declaration {
@@ -153,9 +171,10 @@ impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
 
     fn page(
         &self,
+        facet: usize,
         after: Option<&[Arc<str>]>,
         limit: usize,
-        line: Line<'_>,
+        each: Each<'_>,
     ) -> Result<Option<Vec<Arc<str>>>, fmt::Error> {
         let start: Option<Key<N>> = after.and_then(|values| values.to_vec().try_into().ok());
         let bounds = (
@@ -168,7 +187,7 @@ impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
                 .collect()
         });
         for (key, instrument) in &page {
-            line(key, &|out| instrument.write(out))?;
+            each(key, &|samples| instrument.samples(facet, samples))?;
         }
         Ok(page
             .last()
@@ -181,6 +200,7 @@ impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
 #[derive(Clone, Debug)]
 pub(super) struct Domains {
     users: Arc<Admitted>,
+    vclusters: Arc<Admitted>,
 }
 
 #[derive(Debug)]
@@ -191,21 +211,26 @@ struct Admitted {
 
 impl Domains {
     pub(super) fn new(settings: &MetricsSettings) -> Self {
-        Self {
-            users: Arc::new(Admitted {
-                limit: settings.max_users,
+        let up_to = |limit| {
+            Arc::new(Admitted {
+                limit,
                 values: RwLock::default(),
-            }),
+            })
+        };
+        Self {
+            users: up_to(settings.max_users),
+            vclusters: up_to(settings.max_vclusters),
         }
     }
 
     /// The value, if it fits under the cap, as it was admitted first.
     fn admit(&self, domain: Domain, value: &str) -> Option<Arc<str>> {
-        if [UNKNOWN, NONE, OTHER, ANONYMOUS].contains(&value) {
+        if [UNKNOWN, NONE, OTHER, ANONYMOUS, PASSTHROUGH].contains(&value) {
             return Some(Arc::from(value));
         }
         let admitted = match domain {
             Domain::Users => &self.users,
+            Domain::Vclusters => &self.vclusters,
         };
         if let Some(known) = admitted
             .values
@@ -238,7 +263,10 @@ mod tests {
 
     #[test]
     fn names_beyond_the_cap_are_counted_together() {
-        let metrics = Metrics::new(&MetricsSettings { max_users: 2 });
+        let metrics = Metrics::new(&MetricsSettings {
+            max_users: 2,
+            ..MetricsSettings::default()
+        });
         for name in ["a", "b", "c", "d", "a", UNKNOWN, NONE] {
             metrics.authentication_failed(name, "PLAIN", "r");
         }
@@ -299,6 +327,7 @@ mod tests {
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
                 let page = catalogue.authorization_denied.page(
+                    0,
                     after.as_deref(),
                     limit,
                     &mut |values, _| {

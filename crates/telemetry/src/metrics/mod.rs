@@ -14,16 +14,26 @@
 //! A scrape copies a page of series at a time and never holds a lock while it writes.
 
 mod catalogue;
+mod client;
+mod document;
 mod family;
 mod instrument;
+mod parking;
 mod text;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use catalogue::{Catalogue, DECLARATIONS};
+pub use client::{Answered, Api, ClientMetrics, Origin};
+pub use document::{MARKER, markdown};
 pub use family::{Declaration, Domain, Family};
-pub use instrument::{Counter, Gauge, Instrument, Kind};
+pub use instrument::{
+    BOUNDS, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind, Level, Moment,
+    RATE_WINDOW, Rate, Samples, SecondsCounter, Timer,
+};
+pub use parking::{Parking, WorkerParking};
 pub use text::{Encoding, Format};
 
 /// Label value of names that no account has.
@@ -34,6 +44,33 @@ pub const NONE: &str = "<none>";
 pub const OTHER: &str = "<other>";
 /// Label value of clients that need not authenticate.
 pub const ANONYMOUS: &str = "anonymous";
+
+/// Label value of the virtual cluster of those who are in none.
+pub const PASSTHROUGH: &str = "passthrough";
+
+/// The way of bytes: towards Kafka, and from Kafka.
+pub const DIRECTIONS: [&str; 2] = [UPSTREAM, DOWNSTREAM];
+/// Towards Kafka.
+pub const UPSTREAM: &str = "upstream";
+/// From Kafka.
+pub const DOWNSTREAM: &str = "downstream";
+
+/// The phases of connecting to a broker.
+pub const HANDSHAKE_PHASES: [&str; 3] = ["tcp", "tls", "sasl"];
+/// Why a broker could not be connected to.
+pub const CONNECT_FAILURES: [&str; 5] = ["resolve", "tcp", "tls", "sasl", "timeout"];
+/// Why connections of clients end.
+pub const CLOSE_REASONS: [&str; 9] = [
+    "client",
+    "broker",
+    "idle",
+    "stalled",
+    "shutdown",
+    "limit",
+    "authentication",
+    "tls",
+    "protocol",
+];
 
 /// Mechanisms with series of their own. Clients choose the name that they ask for, so that other names share one series.
 const MECHANISMS: &[&str] = &[
@@ -50,18 +87,34 @@ const MECHANISMS: &[&str] = &[
 pub struct MetricsSettings {
     /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own; more are counted under [`OTHER`].
     pub max_users: usize,
+    /// Virtual clusters with series of their own; more are counted under [`OTHER`].
+    pub max_vclusters: usize,
 }
 
 impl Default for MetricsSettings {
     fn default() -> Self {
-        Self { max_users: 1000 }
+        Self {
+            max_users: 1000,
+            max_vclusters: 500,
+        }
     }
 }
 
 /// All metrics of the process; a cheap handle.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Metrics {
     catalogue: Arc<Catalogue>,
+    clients: Arc<client::Clients>,
+    collectors: Arc<Mutex<Vec<Collector>>>,
+}
+
+/// Sets gauges before a scrape.
+type Collector = Arc<dyn Fn(&Catalogue) + Send + Sync>;
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }
 
 impl Metrics {
@@ -69,6 +122,39 @@ impl Metrics {
     pub fn new(settings: &MetricsSettings) -> Self {
         Self {
             catalogue: Arc::new(Catalogue::new(settings)),
+            clients: Arc::default(),
+            collectors: Arc::default(),
+        }
+    }
+
+    /// Has `collect` called before each scrape, to set what is known by looking only. It must not wait, nor take a lock that requests
+    /// wait for.
+    pub fn before_scrapes(&self, collect: impl Fn(&Catalogue) + Send + Sync + 'static) {
+        let mut collectors = self
+            .collectors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        collectors.push(Arc::new(collect));
+    }
+
+    /// What is counted for the connections of one user; connections of the same user share it.
+    pub fn client(&self, vcluster: &str, username: &str) -> Arc<ClientMetrics> {
+        self.clients.get(&self.catalogue, vcluster, username)
+    }
+
+    /// Gives a virtual cluster its series before anybody uses it.
+    pub fn vcluster_known(&self, name: &str) {
+        self.catalogue.bear_vcluster(name);
+    }
+
+    /// Gives all failed authentications their series, `reasons` being all there are.
+    pub fn failures_known(&self, reasons: &[&str]) {
+        for mechanism in MECHANISMS.iter().chain([&OTHER]) {
+            for reason in reasons {
+                self.catalogue
+                    .failed_authentications_detail
+                    .with([mechanism, reason]);
+            }
         }
     }
 
@@ -79,6 +165,14 @@ impl Metrics {
 
     /// The scrape as text, in chunks of a few KiB that are made while they are read.
     pub fn encode(&self, format: Format) -> Encoding {
+        let collectors = self
+            .collectors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for collect in collectors {
+            collect(&self.catalogue);
+        }
         Encoding::new(Arc::clone(&self.catalogue), format)
     }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use super::catalogue::{Catalogue, DECLARATIONS};
-use super::family::{Declaration, Exposed};
+use super::family::Exposed;
 use super::instrument::Kind;
 
 /// Series written in one go.
@@ -60,8 +60,9 @@ impl Format {
 pub struct Encoding {
     catalogue: Arc<Catalogue>,
     format: Format,
-    /// The family at hand, and its last written series.
+    /// The family at hand, what it shows at hand, and the last written series.
     family: usize,
+    facet: usize,
     after: Option<Vec<Arc<str>>>,
     ended: bool,
 }
@@ -72,6 +73,7 @@ impl Encoding {
             catalogue,
             format,
             family: 0,
+            facet: 0,
             after: None,
             ended: false,
         }
@@ -87,13 +89,20 @@ impl Encoding {
                 }
                 return Ok(());
             };
-            let exposed = ExposedAs::of(family.declaration(), self.format);
-            if self.after.is_none() {
-                exposed.head(family.declaration(), self.format, out)?;
-            }
-            self.after = write_page(*family, self.after.as_deref(), out)?;
-            if self.after.is_none() {
+            let declaration = family.declaration();
+            let Some(facet) = declaration.facets.get(self.facet) else {
                 self.family += 1;
+                self.facet = 0;
+                continue;
+            };
+            let name = format!("{}{}", declaration.name, facet.suffix);
+            if self.after.is_none() {
+                let exposed = ExposedAs::of(&name, facet.kind, self.format);
+                exposed.head(declaration.help, self.facet > 0, self.format, out)?;
+            }
+            self.after = write_page(*family, &name, self.facet, self.after.as_deref(), out)?;
+            if self.after.is_none() {
+                self.facet += 1;
             }
         }
         Ok(())
@@ -116,18 +125,19 @@ impl Iterator for Encoding {
 }
 
 /// How a form calls a family.
-struct ExposedAs {
-    family: &'static str,
+struct ExposedAs<'a> {
+    family: &'a str,
     kind: &'static str,
 }
 
-impl ExposedAs {
+impl<'a> ExposedAs<'a> {
     /// OpenMetrics calls the family of a counter by its name without `_total`; a family that would then share its name with another,
     /// or a gauge named like a counter, has no type there.
-    fn of(declaration: &Declaration, format: Format) -> Self {
-        let name = declaration.name;
+    fn of(name: &'a str, kind: Kind, format: Format) -> Self {
         let bare = name.strip_suffix("_total");
-        let (family, kind) = match (format, declaration.kind, bare) {
+        let (family, kind) = match (format, kind, bare) {
+            (_, Kind::Summary, _) => (name, "summary"),
+            (_, Kind::Histogram, _) => (name, "histogram"),
             (Format::Text, Kind::Counter, _) => (name, "counter"),
             (Format::OpenMetrics, Kind::Counter, Some(bare)) if !is_declared(bare) => {
                 (bare, "counter")
@@ -139,9 +149,12 @@ impl ExposedAs {
         Self { family, kind }
     }
 
-    fn head(&self, declaration: &Declaration, format: Format, out: &mut String) -> fmt::Result {
+    fn head(&self, help: &str, is_peak: bool, format: Format, out: &mut String) -> fmt::Result {
         write!(out, "# HELP {} ", self.family)?;
-        escape(out, declaration.help, format == Format::OpenMetrics)?;
+        if is_peak {
+            out.push_str("Greatest of the last two to three minutes. ");
+        }
+        escape(out, help, format == Format::OpenMetrics)?;
         writeln!(out, "\n# TYPE {} {}", self.family, self.kind)
     }
 }
@@ -154,21 +167,29 @@ fn is_declared(name: &str) -> bool {
 
 fn write_page(
     family: &dyn Exposed,
+    name: &str,
+    facet: usize,
     after: Option<&[Arc<str>]>,
     out: &mut String,
 ) -> Result<Option<Vec<Arc<str>>>, fmt::Error> {
-    let declaration = family.declaration();
-    family.page(after, PAGE, &mut |values, write_value| {
-        out.push_str(declaration.name);
-        for (i, (label, value)) in declaration.labels.iter().zip(values).enumerate() {
-            write!(out, "{}{label}=\"", if i == 0 { '{' } else { ',' })?;
-            escape(out, value, true)?;
-            out.push('"');
-        }
-        out.push_str(if values.is_empty() { " " } else { "} " });
-        write_value(out)?;
-        out.push('\n');
-        Ok(())
+    let labels = family.declaration().labels;
+    family.page(facet, after, PAGE, &mut |values, give| {
+        give(&mut |suffix, bound, value| {
+            out.push_str(name);
+            out.push_str(suffix);
+            let bound = bound.map(|bound| ("le", bound));
+            let pairs = labels.iter().zip(values);
+            let pairs = pairs.map(|(label, value)| (*label, &**value)).chain(bound);
+            let mut before = '{';
+            for (label, value) in pairs {
+                write!(out, "{before}{label}=\"")?;
+                escape(out, value, true)?;
+                out.push('"');
+                before = ',';
+            }
+            out.push_str(if before == '{' { " " } else { "} " });
+            writeln!(out, "{value}")
+        })
     })
 }
 
@@ -250,7 +271,8 @@ mod tests {
             }
             for kind in ["HELP", "TYPE"] {
                 let count = text.matches(&format!("# {kind} ")).count();
-                assert_eq!(count, DECLARATIONS.len());
+                let facets = DECLARATIONS.iter().map(|declared| declared.facets.len());
+                assert_eq!(count, facets.sum::<usize>());
             }
         }
     }
@@ -284,7 +306,7 @@ mod tests {
         for declaration in DECLARATIONS {
             assert_eq!(declaration.labels.len(), declaration.domains.len());
             assert_eq!(
-                declaration.kind == Kind::Counter,
+                declaration.kind() == Kind::Counter,
                 declaration.name.ends_with("_total")
             );
             for taken in [

@@ -1,0 +1,257 @@
+//! What a series holds.
+
+mod clock;
+mod timer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+pub use clock::Moment;
+use clock::Ring;
+pub use timer::{BOUNDS, Histogram, Timer};
+
+/// The type of a family, as scrapes tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// How many and how much in total, without quantiles.
+    Summary,
+    /// The same, and how many below each bound.
+    Histogram,
+}
+
+/// What a family shows: most show themselves only, timers a maximum besides, which is a family of its own in a scrape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facet {
+    /// Follows the name of the family.
+    pub suffix: &'static str,
+    /// Its type.
+    pub kind: Kind,
+}
+
+impl Facet {
+    const fn bare(kind: Kind) -> Facet {
+        Facet { suffix: "", kind }
+    }
+}
+
+/// Takes the samples of a series: what follows the name, the value of the label `le` if there is one, and the value.
+pub type Samples<'a> =
+    &'a mut dyn FnMut(&'static str, Option<&'static str>, &dyn fmt::Display) -> fmt::Result;
+
+/// The value of one series. Clones share it.
+pub trait Instrument: Clone + Default + fmt::Debug + Send + Sync + 'static {
+    /// What families of it show; the first is what the catalogue names.
+    const FACETS: &'static [Facet];
+
+    /// Gives the samples of one of [`Instrument::FACETS`].
+    ///
+    /// # Errors
+    /// Of the writer.
+    fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result;
+}
+
+/// Counts events since the start of the process.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Counts one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Instrument for Counter {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Counter)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        samples("", None, &self.get())
+    }
+}
+
+/// Counts time, in nanoseconds, and shows it in seconds.
+#[derive(Clone, Debug, Default)]
+pub struct SecondsCounter(Arc<AtomicU64>);
+
+impl SecondsCounter {
+    /// Sets what has been counted; less than before is ignored.
+    pub fn raise_to(&self, nanos: u64) {
+        self.0.fetch_max(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Instrument for SecondsCounter {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Counter)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        samples("", None, &timer::seconds(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// A value that is set.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    /// Sets the value; one that is not finite is ignored.
+    pub fn set(&self, value: f64) {
+        if value.is_finite() {
+            self.0.store(value.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// The value, 0 before the first [`Gauge::set`].
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Instrument for Gauge {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Gauge)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        samples("", None, &self.get())
+    }
+}
+
+/// How many there are of something now.
+#[derive(Clone, Debug, Default)]
+pub struct Level(Arc<AtomicI64>);
+
+impl Level {
+    /// One more.
+    pub fn inc(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn dec(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// One more for as long as the guard lives.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        self.inc();
+        Held(self.clone())
+    }
+
+    /// How many.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Instrument for Level {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Gauge)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        samples("", None, &self.get())
+    }
+}
+
+/// A value without an end.
+#[derive(Clone, Debug, Default)]
+pub struct Endless;
+
+impl Instrument for Endless {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Gauge)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        samples("", None, &"+Inf")
+    }
+}
+
+/// Counted in a [`Level`] until dropped.
+#[derive(Debug)]
+pub struct Held(Level);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Events per second over the last [`RATE_WINDOW`] seconds, whenever it is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Rate(Arc<Ring>);
+
+/// What a [`Rate`] looks back on, seconds.
+pub const RATE_WINDOW: u64 = 30;
+
+impl Rate {
+    /// Adds `amount`.
+    pub fn add(&self, at: Moment, amount: u32) {
+        self.0.add(at, amount);
+    }
+
+    /// The average per second.
+    pub fn per_second(&self, now: Moment) -> f64 {
+        self.0.sum(now, RATE_WINDOW) as f64 / RATE_WINDOW as f64
+    }
+}
+
+impl Instrument for Rate {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Gauge)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        samples("", None, &self.per_second(Moment::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_forgets_after_its_window() {
+        let rate = Rate::default();
+        for second in 100..110 {
+            rate.add(Moment::at_second(second), 6);
+        }
+        assert_eq!(rate.per_second(Moment::at_second(110)), 2.0);
+        assert_eq!(rate.per_second(Moment::at_second(134)), 1.0);
+        assert_eq!(rate.per_second(Moment::at_second(139)), 0.0);
+        rate.add(Moment::at_second(1000), 30);
+        assert_eq!(rate.per_second(Moment::at_second(1000)), 1.0);
+    }
+
+    #[test]
+    fn levels_go_up_and_down() {
+        let level = Level::default();
+        let held = level.hold();
+        level.inc();
+        assert_eq!(level.get(), 2);
+        drop(held);
+        level.dec();
+        assert_eq!(level.get(), 0);
+    }
+
+    #[test]
+    fn time_never_runs_backwards() {
+        let seconds = SecondsCounter::default();
+        seconds.raise_to(1_500_000_000);
+        seconds.raise_to(1_000_000_000);
+        let mut shown = String::new();
+        let written = seconds.samples(0, &mut |_, _, value| {
+            shown = value.to_string();
+            Ok(())
+        });
+        assert_eq!((written, shown.as_str()), (Ok(()), "1.5"));
+    }
+}

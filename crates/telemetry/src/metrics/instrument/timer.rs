@@ -1,0 +1,196 @@
+//! How long something took: sums, bounds, and the maximum of the last minutes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::clock::Peak;
+use super::{Facet, Instrument, Kind, Moment, Samples};
+
+const MAX: Facet = Facet {
+    suffix: "_max",
+    kind: Kind::Gauge,
+};
+
+/// Counts and adds up durations.
+#[derive(Clone, Debug, Default)]
+pub struct Timer(Arc<Sums>);
+
+#[derive(Debug, Default)]
+struct Sums {
+    count: AtomicU64,
+    nanos: AtomicU64,
+    peak: Peak,
+}
+
+impl Timer {
+    /// Adds one duration, which ended `at`.
+    pub fn observe(&self, at: Moment, took: Duration) {
+        let nanos = nanos(took);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.0.peak.record(at, nanos);
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Their sum, nanoseconds.
+    pub fn nanos(&self) -> u64 {
+        self.0.nanos.load(Ordering::Relaxed)
+    }
+}
+
+impl Instrument for Timer {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Summary), MAX];
+
+    fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
+        if facet > 0 {
+            return samples("", None, &seconds(self.0.peak.get(Moment::now())));
+        }
+        samples("_sum", None, &seconds(self.nanos()))?;
+        samples("_count", None, &self.count())
+    }
+}
+
+/// The upper bounds of the buckets: nanoseconds, and how scrapes write them in seconds.
+pub const BOUNDS: [(u64, &str); 18] = [
+    (20_000, "0.00002"),
+    (50_000, "0.00005"),
+    (100_000, "0.0001"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_000_000, "0.002"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (20_000_000, "0.02"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (200_000_000, "0.2"),
+    (500_000_000, "0.5"),
+    (1_000_000_000, "1.0"),
+    (2_000_000_000, "2.0"),
+    (5_000_000_000, "5.0"),
+    (10_000_000_000, "10.0"),
+    (30_000_000_000, "30.0"),
+];
+
+/// Like [`Timer`], with the number of durations below each of [`BOUNDS`].
+#[derive(Clone, Debug, Default)]
+pub struct Histogram(Arc<Buckets>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    /// By bound, not cumulative; the last is for what is above all of them.
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+    peak: Peak,
+}
+
+impl Histogram {
+    /// Adds one duration, which ended `at`.
+    pub fn observe(&self, at: Moment, took: Duration) {
+        let nanos = nanos(took);
+        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
+        if let Some(count) = self.0.counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.0.peak.record(at, nanos);
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        let counts = self.0.counts.iter();
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Instrument for Histogram {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Histogram), MAX];
+
+    fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
+        if facet > 0 {
+            return samples("", None, &seconds(self.0.peak.get(Moment::now())));
+        }
+        // The count is the last bucket: both are of one moment, however busy the gateway is.
+        let mut total = 0;
+        let names = BOUNDS.iter().map(|(_, name)| *name).chain(["+Inf"]);
+        for (count, name) in self.0.counts.iter().zip(names) {
+            total += count.load(Ordering::Relaxed);
+            samples("_bucket", Some(name), &total)?;
+        }
+        samples("_sum", None, &seconds(self.0.nanos.load(Ordering::Relaxed)))?;
+        samples("_count", None, &total)
+    }
+}
+
+pub(super) fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(instrument: &impl Instrument, facet: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        let written = instrument.samples(facet, &mut |suffix, bound, value| {
+            lines.push(format!("{suffix} {} {value}", bound.unwrap_or("-")));
+            Ok(())
+        });
+        assert_eq!(written, Ok(()));
+        lines
+    }
+
+    #[test]
+    fn bounds_ascend_and_are_what_they_say() {
+        for pair in BOUNDS.windows(2) {
+            assert!(pair[0].0 < pair[1].0);
+        }
+        for (nanos, name) in BOUNDS {
+            let said: f64 = name.parse().expect("a number");
+            assert_eq!((said * 1e9).round() as u64, nanos, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_histogram_is_cumulative() {
+        let histogram = Histogram::default();
+        for micros in [1, 20, 21, 100, 150_000, 60_000_000] {
+            histogram.observe(Moment::now(), Duration::from_micros(micros));
+        }
+        let lines = shown(&histogram, 0);
+        for line in [
+            "_bucket 0.00002 2",
+            "_bucket 0.00005 3",
+            "_bucket 0.0001 4",
+            "_bucket 0.1 4",
+            "_bucket 0.2 5",
+            "_bucket 30.0 5",
+            "_bucket +Inf 6",
+            "_count - 6",
+            "_sum - 60.150142",
+        ] {
+            assert!(lines.iter().any(|l| l == line), "{line}: {lines:?}");
+        }
+        assert_eq!(shown(&histogram, 1), [" - 60"]);
+        assert_eq!(histogram.count(), 6);
+    }
+
+    #[test]
+    fn a_timer_keeps_nanoseconds() {
+        let timer = Timer::default();
+        timer.observe(Moment::now(), Duration::from_nanos(1_000_000_001));
+        timer.observe(Moment::now(), Duration::from_nanos(2));
+        assert_eq!(shown(&timer, 0), ["_sum - 1.000000003", "_count - 2"]);
+        assert_eq!(shown(&timer, 1), [" - 1.000000001"]);
+    }
+}
