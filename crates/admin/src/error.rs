@@ -99,6 +99,11 @@ impl ApiError {
         )
     }
 
+    /// Nothing was done, for want of Kafka; worth another try.
+    pub(crate) fn without_kafka(msg: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", msg)
+    }
+
     pub(crate) fn internal(msg: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", msg)
     }

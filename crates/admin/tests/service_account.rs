@@ -347,8 +347,8 @@ fn what_the_store_refuses() {
             StoreError::Unavailable {
                 reason: "Kafka is away".into(),
             },
-            500,
-            "Internal error",
+            503,
+            "Not ready",
         ),
         (
             StoreError::Newer { key: "[]".into() },

@@ -344,7 +344,7 @@ fn kafka_that_cannot_be_asked() {
     *store.kafka.0.lock().expect("lock") = None;
     // What does not change needs no answer.
     assert_eq!(upserted(&put(&server, "v", &json!({}))), NOT_CHANGED);
-    put(&server, "w", &json!({})).error(500, "Internal error");
+    put(&server, "w", &json!({})).error(503, "Not ready");
     assert_eq!(
         server
             .call("GET", "virtual-cluster", "")

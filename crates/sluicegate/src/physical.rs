@@ -102,13 +102,26 @@ impl Physical {
 impl PhysicalCluster for Physical {
     fn existing_topics(&self, names: BTreeSet<String>) -> Asked<BTreeSet<String>> {
         let this = self.clone();
-        Box::pin(async move { this.existing(names).await.map_err(|e| e.to_string()) })
+        Box::pin(async move {
+            let answer = match this.existing(names.clone()).await {
+                // A connection of before that has died meanwhile says so only now.
+                Err(_) => this.existing(names).await,
+                answer => answer,
+            };
+            answer.map_err(|error| error.to_string())
+        })
     }
 
     fn names_with(&self, prefix: String) -> Asked<Vec<PhysicalName>> {
         let this = self.clone();
         let prefix = fold(&prefix);
-        Box::pin(async move { this.named(&prefix).await.map_err(|e| e.to_string()) })
+        Box::pin(async move {
+            let answer = match this.named(&prefix).await {
+                Err(_) => this.named(&prefix).await,
+                answer => answer,
+            };
+            answer.map_err(|error| error.to_string())
+        })
     }
 }
 

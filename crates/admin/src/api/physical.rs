@@ -51,5 +51,5 @@ impl fmt::Display for PhysicalName {
 
 /// The cluster could not be asked, so nothing is known and nothing is changed.
 pub(super) fn unanswered(reason: &str) -> ApiError {
-    ApiError::internal(format!("The Kafka cluster could not be asked: {reason}."))
+    ApiError::without_kafka(format!("The Kafka cluster could not be asked: {reason}."))
 }
