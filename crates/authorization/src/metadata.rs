@@ -131,6 +131,7 @@ fn uncreatable(request: &Request<'_>, root: &Record<'_>) -> Result<HashSet<Strin
     }
     for topic in root.records("Topics") {
         if let Some(name) = topic.get("Name").as_text()?
+            && !name.is_empty()
             && !request.permits_topic(Operation::Create, name)
         {
             names.insert(name.to_owned());

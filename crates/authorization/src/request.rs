@@ -79,10 +79,14 @@ impl<'a> Request<'a> {
         operation: Operation,
         topic: &Record<'_>,
     ) -> Result<i16, Error> {
-        let name = topic.meaning(Entity::TopicName).as_text()?;
+        let mut name = topic.meaning(Entity::TopicName).as_text()?;
         let by_id = match topic.meaning(Entity::TopicId) {
             Node::Uuid(id) if *id != [0; 16] => match self.topics.name(id) {
-                Some(name) => Some(name),
+                Some(by_id) => {
+                    // With an id clients leave the name at its default, which is not always null.
+                    name = name.filter(|name| !name.is_empty());
+                    Some(by_id)
+                }
                 None => return Ok(UNKNOWN_TOPIC_ID),
             },
             _ if name.is_none() => return Ok(UNKNOWN_TOPIC_ID),

@@ -388,9 +388,9 @@ impl Down<'_> {
             Entity::ClusterId if is_there => {
                 Node::text(&tenant.cluster_id(value.as_text()?.unwrap_or_default()))
             }
-            Entity::ClientHost | Entity::TopicPattern if is_there && !tenant.is_passthrough() => {
-                empty()
-            }
+            Entity::ClientHost if is_there && !tenant.is_passthrough() => empty(),
+            // Those who subscribed by one are shown with names; the others have an empty one.
+            Entity::TopicPattern if is_there && !tenant.is_passthrough() => Node::text(""),
             Entity::IsInternal if !tenant.is_passthrough() => Node::Int(0),
             _ => return Ok(()),
         };

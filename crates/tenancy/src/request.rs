@@ -290,6 +290,8 @@ impl Up<'_, '_> {
             _ => return None,
         };
         let physical = match is_topic {
+            // No topic: beside an id, or for the broker to say so.
+            true if name.is_empty() => return None,
             true => {
                 self.learn(name, None);
                 tenant.topic(name)

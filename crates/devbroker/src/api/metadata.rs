@@ -90,7 +90,13 @@ fn find_or_create(
     wanted: &MetadataRequestTopic,
 ) -> Result<Arc<Topic>, ResponseError> {
     let topics = &request.cluster.topics;
-    let Some(name) = &wanted.name else {
+    // Beside an id clients leave the name at its default, which is not always null.
+    let by_id = !wanted.topic_id.is_nil();
+    let Some(name) = wanted
+        .name
+        .as_ref()
+        .filter(|name| !(by_id && name.is_empty()))
+    else {
         return topics
             .get_by_id(wanted.topic_id)
             .ok_or(ResponseError::UnknownTopicId);
