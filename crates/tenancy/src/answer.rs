@@ -16,7 +16,7 @@ use wire::schema::{Entity, FieldSpec};
 use wire::tree::{self, Node, Record, TreeError};
 
 use crate::blob::{self, Blob};
-use crate::ids::{TopicId, of_alias};
+use crate::ids::TopicId;
 use crate::request::{BROKER, BROKER_LOGGER, GROUP, Surroundings, TOPIC};
 use crate::special::Finish;
 use crate::tenant::{Physical, Tenant};
@@ -269,7 +269,7 @@ impl Down<'_> {
             _ => name,
         };
         let own = |logical: &str, id: TopicId| match tenant.is_alias(logical) {
-            true => of_alias(tenant.name(), logical, id),
+            true => tenant.alias_id(logical, id),
             false => id,
         };
         Ok(match (name.as_text()?, id) {

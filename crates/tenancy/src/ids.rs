@@ -48,10 +48,7 @@ impl AliasIds {
     pub(crate) fn new(tenant: &Tenant, topics: &dyn Topics) -> AliasIds {
         let pairs = tenant.aliases().filter_map(|(alias, target)| {
             let target = topics.id(target.as_str())?;
-            Some((
-                of_alias(tenant.name(), alias, target),
-                (alias.clone(), target),
-            ))
+            Some((tenant.alias_id(alias, target), (alias.clone(), target)))
         });
         AliasIds {
             aliases: pairs.collect(),
@@ -67,12 +64,10 @@ impl AliasIds {
 impl Tenant {
     /// The name by which a client knows the topic of an id: of one of its own, or of an alias. `None` if it is none of these.
     pub fn topic_of_id(&self, id: &TopicId, topics: &dyn Topics) -> Option<Arc<str>> {
-        if self.has_aliases()
-            && let Some((alias, _)) = AliasIds::new(self, topics).find(id)
-        {
-            return Some(alias.clone());
-        }
-        let name = topics.name(id)?;
+        let Some(name) = topics.name(id) else {
+            let ids = AliasIds::new(self, topics);
+            return ids.find(id).map(|(alias, _)| alias.clone());
+        };
         let own = self.logical(&name).filter(|own| !self.is_alias(own));
         own.map(Arc::from)
     }

@@ -16,7 +16,7 @@ use wire::walk::{Field, Value, Visitor, WalkError};
 
 use crate::answer::{Back, Told};
 use crate::blob::{self, Blob};
-use crate::ids::{AliasIds, TopicId, Topics, of_alias};
+use crate::ids::{AliasIds, TopicId, Topics};
 use crate::rules::{Rule, rule};
 use crate::tenant::Tenant;
 use crate::{aliases, special};
@@ -331,7 +331,7 @@ impl Up<'_, '_> {
                 .is_alias(name)
                 .then(|| self.context.topics.id(physical.as_str()));
             let target = target.flatten()?;
-            Some((target, of_alias(tenant.name(), name, target)))
+            Some((target, tenant.alias_id(name, target)))
         });
         self.told.learn(physical, name, ids);
     }

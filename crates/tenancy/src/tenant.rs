@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::Prefixes;
+use crate::ids::{TopicId, of_alias};
 
 /// The virtual cluster of everybody who has no other one.
 pub const PASSTHROUGH: &str = "passthrough";
@@ -109,6 +110,13 @@ impl Tenants {
     }
 }
 
+#[derive(Debug)]
+struct Alias {
+    target: Arc<str>,
+    /// The id of the target that was seen first, and the alias's own then: worked out once.
+    ids: OnceLock<(TopicId, TopicId)>,
+}
+
 /// One virtual cluster.
 #[derive(Debug)]
 pub struct Tenant {
@@ -117,8 +125,7 @@ pub struct Tenant {
     prefix: Arc<str>,
     prefixes: Prefixes,
     rights: Rights,
-    /// Alias to target.
-    aliases: BTreeMap<Arc<str>, Arc<str>>,
+    aliases: BTreeMap<Arc<str>, Alias>,
     /// Target to its aliases, in order.
     targets: HashMap<Arc<str>, Vec<Arc<str>>>,
 }
@@ -141,12 +148,16 @@ impl Tenant {
                 .or_default()
                 .push(alias.clone());
         }
+        let aliases = aliases.into_iter().map(|(alias, target)| {
+            let ids = OnceLock::new();
+            (alias, Alias { target, ids })
+        });
         Tenant {
             name,
             prefix,
             prefixes,
             rights: definition.rights,
-            aliases,
+            aliases: aliases.collect(),
             targets,
         }
     }
@@ -183,8 +194,8 @@ impl Tenant {
 
     /// Aliases with what they stand for.
     pub fn aliases(&self) -> impl Iterator<Item = (&Arc<str>, Physical)> {
-        let pair = |(alias, target): (_, &Arc<str>)| (alias, Physical(target.to_string()));
-        self.aliases.iter().map(pair)
+        let aliases = self.aliases.iter();
+        aliases.map(|(name, alias)| (name, Physical(alias.target.to_string())))
     }
 
     /// Whether a topic may have this name here: it is an alias, or its physical name belongs to nobody else.
@@ -198,10 +209,24 @@ impl Tenant {
             || (!logical.is_empty() && self.prefixes.owns(&self.prefix, &self.prefixed(logical)))
     }
 
+    /// The topic id of an alias whose target has this one.
+    pub(crate) fn alias_id(&self, name: &str, target: TopicId) -> TopicId {
+        let Some(alias) = self.aliases.get(name) else {
+            return target;
+        };
+        let known = alias
+            .ids
+            .get_or_init(|| (target, of_alias(&self.name, name, target)));
+        match *known {
+            (seen, id) if seen == target => id,
+            _ => of_alias(&self.name, name, target),
+        }
+    }
+
     /// What a topic is called in Kafka.
     pub fn topic(&self, logical: &str) -> Physical {
         match self.aliases.get(logical) {
-            Some(target) => Physical(target.to_string()),
+            Some(alias) => Physical(alias.target.to_string()),
             None => self.physical(logical),
         }
     }
