@@ -105,9 +105,11 @@ impl<'a> Request<'a> {
     /// What to say of something that is denied. In a virtual cluster nothing has an empty name; elsewhere brokers find that out, where it
     /// is allowed to look.
     pub(crate) fn denial(&self, resource_type: ResourceType, name: &str) -> i16 {
-        let nameless = name.is_empty() && self.access.is_confined();
+        let confined = self.access.is_confined();
+        let nameless = confined && name.is_empty();
+        let no_topic = confined && matches!(name, "" | "." | "..");
         match resource_type {
-            ResourceType::Topic if nameless => INVALID_TOPIC_EXCEPTION,
+            ResourceType::Topic if no_topic => INVALID_TOPIC_EXCEPTION,
             ResourceType::Topic => TOPIC_AUTHORIZATION_FAILED,
             ResourceType::Group if nameless => INVALID_GROUP_ID,
             ResourceType::Group => GROUP_AUTHORIZATION_FAILED,

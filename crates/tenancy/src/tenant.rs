@@ -200,7 +200,12 @@ impl Tenant {
 
     /// Whether a topic may have this name here: it is an alias, or its physical name belongs to nobody else.
     pub fn has_topic(&self, logical: &str) -> bool {
-        self.is_alias(logical) || self.has_name(logical)
+        self.is_alias(logical) || (self.has_name(logical) && self.is_topic_name(logical))
+    }
+
+    /// With a prefix these two would be names like any other.
+    fn is_topic_name(&self, logical: &str) -> bool {
+        self.is_passthrough() || !matches!(logical, "." | "..")
     }
 
     /// Whether a group or a transaction may have this name here. The empty group is none: with the prefix it would become one.
@@ -248,7 +253,8 @@ impl Tenant {
     /// All names that a topic of Kafka has here: its own first, then aliases in order. None if it cannot be seen.
     pub fn logical_topics<'n>(&'n self, physical: &'n str) -> impl Iterator<Item = &'n str> {
         // An alias of this name hides the topic.
-        let own = self.logical(physical).filter(|own| !self.is_alias(own));
+        let own = self.logical(physical);
+        let own = own.filter(|own| !self.is_alias(own) && self.is_topic_name(own));
         let aliases = self.targets.get(physical);
         own.into_iter()
             .chain(aliases.into_iter().flatten().map(|alias| &**alias))
@@ -301,6 +307,8 @@ mod tests {
         assert_eq!(a.topic("x").as_str(), "Ax");
         assert_eq!(a.physical("g").as_str(), "Ag");
         assert!(a.has_topic("x") && a.has_name("x"));
+        assert!(!a.has_topic(".") && !a.has_topic("..") && a.has_topic("..."));
+        assert_eq!(a.logical_topics("A.").count(), 0);
         for foreign in ["Bx", "B", "Cx", ""] {
             assert!(!a.has_topic(foreign) && !a.has_name(foreign), "{foreign}");
         }
