@@ -21,11 +21,13 @@ use crate::error::ApiError;
 /// Health and metrics, then the API. HEAD is answered like GET.
 pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resources>>>) -> Router {
     let access = Access::new(services.users);
+    let metrics = metrics::router(
+        services.metrics,
+        services.secured_metrics.then(|| access.clone()),
+        services.health.clone(),
+    );
     health::router(services.health, services.build)
-        .merge(metrics::router(
-            services.metrics,
-            services.secured_metrics.then(|| access.clone()),
-        ))
+        .merge(metrics)
         .route("/admin", any(legacy))
         .route("/admin/{*rest}", any(legacy))
         .method_not_allowed_fallback(method_not_allowed)

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::catalogue::{Catalogue, DECLARATIONS};
 use super::family::Exposed;
-use super::instrument::Kind;
+use super::instrument::{Kind, Moment};
 
 /// Series written in one go.
 const PAGE: usize = 128;
@@ -64,6 +65,7 @@ pub struct Encoding {
     family: usize,
     facet: usize,
     after: Option<Vec<Arc<str>>>,
+    began: Instant,
     ended: bool,
 }
 
@@ -75,6 +77,7 @@ impl Encoding {
             family: 0,
             facet: 0,
             after: None,
+            began: Instant::now(),
             ended: false,
         }
     }
@@ -84,6 +87,9 @@ impl Encoding {
         while out.len() < PAGE * 64 {
             let Some(family) = families.get(self.family) else {
                 self.ended = true;
+                let took = self.began.elapsed();
+                let scrapes = self.catalogue.scrape_seconds.with([]);
+                scrapes.observe(Moment::now(), took);
                 if self.format == Format::OpenMetrics {
                     out.push_str("# EOF\n");
                 }
