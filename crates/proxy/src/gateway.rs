@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use telemetry::metrics::{Counter, Level, Metrics, Parking};
 use telemetry::targets::NETWORK;
 
 use auth::UpstreamAuth;
@@ -20,7 +22,7 @@ use crate::Observer;
 use crate::access::Security;
 use crate::addressing::Addressing;
 use crate::buffer::Budget;
-use crate::cluster::{ClusterView, StartError};
+use crate::cluster::{Broker, ClusterView, StartError};
 use crate::conn::{Accepted, Admission, Pace};
 use crate::drain::{self, Drain};
 use crate::ports::{PortMap, RangeError, Slot};
@@ -32,6 +34,9 @@ use crate::worker::{Shared, WorkerHandle};
 
 /// Connections the kernel holds before they are accepted.
 const BACKLOG: u32 = 1024;
+
+/// After this without an answer no broker counts as there.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Pause after an accept that failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -149,14 +154,15 @@ impl Connected {
         config: &Config,
         auth: UpstreamAuth,
         observer: Arc<dyn Observer>,
+        metrics: &Metrics,
     ) -> Result<Connected, GatewayError> {
         let cluster = &config.upstream.main;
         let client_id = cluster
             .client_id
             .clone()
             .unwrap_or_else(|| format!("gateway-{}-{}", config.cluster_id, std::process::id()));
-        let client = Client::new(cluster, auth.clone(), client_id.clone());
-        let dialer = Dialer::new(cluster, auth, client_id);
+        let client = Client::new(cluster, auth.clone(), client_id.clone(), metrics);
+        let dialer = Dialer::new(cluster, auth, client_id, metrics);
         let view = Arc::new(ClusterView::new(
             cluster,
             dialer,
@@ -172,8 +178,11 @@ impl Connected {
                 })?;
         observer.cluster_answered();
         let seen = observer.clone();
-        let refresher =
-            tokio::task::spawn_local(view.clone().keep_fresh(move || seen.cluster_answered()));
+        let answered = show_brokers(&view, metrics);
+        let refresher = tokio::task::spawn_local(view.clone().keep_fresh(move || {
+            seen.cluster_answered();
+            *answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }));
         Ok(Connected {
             view,
             lowest,
@@ -226,6 +235,11 @@ impl Connected {
             bound.extend(bind(listener, &state).await?);
         }
 
+        let doors = Doors::new(&security.metrics);
+        let parking = Arc::new(Parking::default());
+        let seen = parking.clone();
+        let collect = move |catalogue: &_| seen.collect(catalogue);
+        security.metrics.before_scrapes(collect);
         let shared = Arc::new(Shared {
             view: view.clone(),
             limits: config.limits,
@@ -239,7 +253,7 @@ impl Connected {
             topics: Topics::new(client),
         });
         let workers = (0..config.workers.max(1))
-            .map(|index| WorkerHandle::start(index, shared.clone()))
+            .map(|index| WorkerHandle::start(index, shared.clone(), &parking))
             .collect::<Result<Vec<_>, _>>()?;
         let workers = Arc::new(workers);
         let admission = Arc::new(Admission::new(
@@ -248,7 +262,10 @@ impl Connected {
         ));
         let tasks = bound
             .into_iter()
-            .map(|port| tokio::task::spawn_local(accept(port, workers.clone(), admission.clone())))
+            .map(|port| {
+                let (workers, admission) = (workers.clone(), admission.clone());
+                tokio::task::spawn_local(accept(port, workers, admission, doors.clone()))
+            })
             .collect();
         observer.listeners_bound();
         Ok(Gateway {
@@ -431,6 +448,46 @@ fn warn_of_missing_names(state: &ListenerState, material: &ServerMaterial, nodes
     }
 }
 
+/// Shows who is in the cluster. Gives what has to be told when a broker has answered.
+fn show_brokers(view: &Arc<ClusterView>, metrics: &Metrics) -> Arc<Mutex<Instant>> {
+    let answered = Arc::new(Mutex::new(Instant::now()));
+    let (view, seen) = (view.clone(), answered.clone());
+    metrics.before_scrapes(move |catalogue| {
+        let last = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = view.snapshot.load();
+        let brokers = match last.elapsed() < SILENCE {
+            true => snapshot.brokers.len(),
+            false => 0,
+        };
+        let has_legs = |broker: &&Arc<Broker>| broker.legs.load(Ordering::Relaxed) > 0;
+        let in_use = snapshot.brokers.values().filter(has_legs).count();
+        catalogue.brokers.with([]).set(brokers as f64);
+        catalogue.brokers_in_use.with([]).set(in_use as f64);
+    });
+    answered
+}
+
+/// Counts clients that come in.
+#[derive(Clone)]
+struct Doors {
+    sockets: Level,
+    connects: Counter,
+    refused: Counter,
+    lost: Counter,
+}
+
+impl Doors {
+    fn new(metrics: &Metrics) -> Doors {
+        let catalogue = metrics.catalogue();
+        Doors {
+            sockets: catalogue.client_sockets.with([]),
+            connects: catalogue.client_connects.with([]),
+            refused: catalogue.client_closes.with(["limit"]),
+            lost: catalogue.client_closes.with(["client"]),
+        }
+    }
+}
+
 /// A bound port and what it stands for.
 struct BoundPort {
     socket: TcpListener,
@@ -488,7 +545,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(port: BoundPort, workers: Arc<Vec<WorkerHandle>>, admission: Arc<Admission>) {
+async fn accept(
+    port: BoundPort,
+    workers: Arc<Vec<WorkerHandle>>,
+    admission: Arc<Admission>,
+    doors: Doors,
+) {
     loop {
         let (stream, peer) = match port.socket.accept().await {
             Ok(accepted) => accepted,
@@ -500,6 +562,8 @@ async fn accept(port: BoundPort, workers: Arc<Vec<WorkerHandle>>, admission: Arc
                 continue;
             }
         };
+        doors.connects.inc();
+        let open = doors.sockets.hold();
         if let Some(pace) = &port.listener.pace {
             let delay = pace
                 .lock()
@@ -510,6 +574,7 @@ async fn accept(port: BoundPort, workers: Arc<Vec<WorkerHandle>>, admission: Arc
             }
         }
         let Some(admitted) = admission.admit(peer.ip()) else {
+            doors.refused.inc();
             tracing::debug!(target: NETWORK, %peer, "refused: too many connections");
             continue; // dropped, as a broker does
         };
@@ -524,12 +589,14 @@ async fn accept(port: BoundPort, workers: Arc<Vec<WorkerHandle>>, admission: Arc
                     listener: port.listener.clone(),
                     node: port.node,
                     admitted,
+                    open,
                 };
                 if worker.serve(accepted).await.is_err() {
                     return;
                 }
             }
             Err(error) => {
+                doors.lost.inc();
                 tracing::debug!(target: NETWORK, %peer, %error, "lost before it was served");
             }
         }

@@ -3,19 +3,30 @@
 //! A connection lives on one single-threaded worker; its request half and its response half are polled by the same
 //! task. So a `RefCell` that is borrowed during a poll only, never across an `await`, is all the sharing needed.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use telemetry::metrics::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 /// A stream of bytes to a client or to a broker.
-pub(crate) struct Socket(RefCell<Inner>);
+pub(crate) struct Socket {
+    inner: RefCell<Inner>,
+    traffic: OnceCell<Traffic>,
+}
+
+/// Counts bytes, after decryption and before encryption.
+#[derive(Clone)]
+pub(crate) struct Traffic {
+    pub(crate) read: Counter,
+    pub(crate) written: Counter,
+}
 
 enum Inner {
     Plain(TcpStream),
@@ -24,16 +35,28 @@ enum Inner {
 
 impl Socket {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Socket(RefCell::new(Inner::Plain(stream)))
+        Socket::new(Inner::Plain(stream))
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Socket(RefCell::new(Inner::Tls(Box::new(stream))))
+        Socket::new(Inner::Tls(Box::new(stream)))
+    }
+
+    fn new(inner: Inner) -> Self {
+        Socket {
+            inner: RefCell::new(inner),
+            traffic: OnceCell::new(),
+        }
+    }
+
+    /// Counts from now on; the first call holds.
+    pub(crate) fn count(&self, traffic: Traffic) {
+        let _ = self.traffic.set(traffic);
     }
 
     /// Waits until a read is worth a buffer: bytes (or the end) have arrived. Holds no buffer meanwhile.
     pub(crate) async fn ready(&self) -> io::Result<()> {
-        poll_fn(|cx| match &*self.0.borrow() {
+        poll_fn(|cx| match &*self.inner.borrow() {
             Inner::Plain(stream) => stream.poll_read_ready(cx),
             Inner::Tls(stream) => {
                 let (tcp, session) = stream.get_ref();
@@ -51,11 +74,15 @@ impl Socket {
     pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut buffer = ReadBuf::new(buffer);
-            ready!(match &mut *self.0.borrow_mut() {
+            ready!(match &mut *self.inner.borrow_mut() {
                 Inner::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
                 Inner::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
             })?;
-            Poll::Ready(Ok(buffer.filled().len()))
+            let count = buffer.filled().len();
+            if let Some(traffic) = self.traffic.get() {
+                traffic.read.add(count as u64);
+            }
+            Poll::Ready(Ok(count))
         })
         .await
     }
@@ -75,11 +102,15 @@ impl Socket {
 
     /// Writes some bytes of the slices.
     pub(crate) async fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        poll_fn(|cx| match &mut *self.0.borrow_mut() {
+        let count = poll_fn(|cx| match &mut *self.inner.borrow_mut() {
             Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         })
-        .await
+        .await?;
+        if let Some(traffic) = self.traffic.get() {
+            traffic.written.add(count as u64);
+        }
+        Ok(count)
     }
 
     /// Writes all of `bytes` and flushes.
@@ -98,7 +129,7 @@ impl Socket {
     /// for somebody who does not read.
     pub(crate) async fn close(&self) {
         const PATIENCE: Duration = Duration::from_millis(100);
-        let closing = poll_fn(|cx| match &mut *self.0.borrow_mut() {
+        let closing = poll_fn(|cx| match &mut *self.inner.borrow_mut() {
             Inner::Plain(_) => Poll::Ready(Ok(())),
             Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         });
@@ -107,7 +138,7 @@ impl Socket {
 
     /// Pushes out what TLS still holds; free for plain sockets.
     pub(crate) async fn flush(&self) -> io::Result<()> {
-        poll_fn(|cx| match &mut *self.0.borrow_mut() {
+        poll_fn(|cx| match &mut *self.inner.borrow_mut() {
             Inner::Plain(_) => Poll::Ready(Ok(())),
             Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
         })

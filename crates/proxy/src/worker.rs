@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use telemetry::metrics::{DOWNSTREAM, Level, Parking, UPSTREAM};
 use telemetry::targets::NETWORK;
 
 use config::{Limits, Pool, PoolKind};
@@ -17,6 +18,7 @@ use crate::buffer::Budget;
 use crate::cluster::ClusterView;
 use crate::conn::{self, Accepted};
 use crate::drain::{Drain, Places};
+use crate::socket::Traffic;
 use crate::topics::Topics;
 use crate::upstream::pool::Pools;
 use crate::{Observer, gateway::GatewayError};
@@ -48,6 +50,10 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pools: Option<Pools>,
+    /// Counts the bytes of clients.
+    pub(crate) traffic: Traffic,
+    /// Requests that cannot be begun yet.
+    pub(crate) waiting: Level,
     complaints: Cell<(Option<Instant>, u32)>,
 }
 
@@ -85,11 +91,19 @@ pub(crate) struct WorkerHandle {
 
 impl WorkerHandle {
     /// Starts a worker thread. It ends when the process does.
-    pub(crate) fn start(index: usize, shared: Arc<Shared>) -> Result<Self, GatewayError> {
+    pub(crate) fn start(
+        index: usize,
+        shared: Arc<Shared>,
+        parking: &Parking,
+    ) -> Result<Self, GatewayError> {
         let (queue, accepted) = mpsc::channel(QUEUE);
         let connections = Arc::new(AtomicUsize::new(0));
+        let parked = parking.worker(shared.access.metrics.catalogue());
+        let unparked = parked.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .on_thread_park(move || parked.park())
+            .on_thread_unpark(move || unparked.unpark())
             .build()
             .map_err(GatewayError::Worker)?;
         let counter = connections.clone();
@@ -130,9 +144,19 @@ async fn run(
             shared.budget.clone(),
         )
     });
+    let catalogue = shared.access.metrics.catalogue();
+    let traffic = Traffic {
+        read: catalogue.bytes.with([UPSTREAM]),
+        written: catalogue.bytes.with([DOWNSTREAM]),
+    };
+    let waiting = catalogue
+        .waiting
+        .with([&format!("upstream-{index}"), &index.to_string()]);
     let worker = Rc::new(Worker {
         shared,
         pools,
+        traffic,
+        waiting,
         complaints: Cell::new((None, 0)),
     });
     let mut heartbeat = tokio::time::interval(HEARTBEAT);

@@ -15,6 +15,7 @@ use state::{
     AclBinding, AclOperation, AclPattern, AclPermission, AclResource, Options, Snapshot, Store,
     StoreTopic, WriteError,
 };
+use telemetry::metrics::Metrics;
 use telemetry::targets::STATE;
 use tenancy::Tenants;
 
@@ -66,6 +67,7 @@ pub(crate) struct InForce {
     tenants: Arc<ArcSwap<Tenants>>,
     /// What is in force.
     last: Arc<Mutex<Arc<Snapshot>>>,
+    metrics: Metrics,
 }
 
 impl InForce {
@@ -75,8 +77,17 @@ impl InForce {
         accounts: Arc<ArcSwap<Accounts>>,
         acls: Arc<ArcSwap<Acls>>,
         tenants: Arc<ArcSwap<Tenants>>,
+        metrics: Metrics,
     ) -> InForce {
         let last = store.snapshot();
+        let sized = store.clone();
+        metrics.before_scrapes(move |catalogue| {
+            for (topic, entries) in sized.sizes() {
+                let gauge = catalogue.store_entries.with([topic.suffix()]);
+                gauge.set(entries as f64);
+            }
+        });
+        show_vclusters(&metrics, &last);
         tenants.store(Arc::new(tenants_of(&last)));
         accounts.store(Arc::new(accounts_of(&last)));
         acls.store(Arc::new(acls_of(&last)));
@@ -87,6 +98,7 @@ impl InForce {
             acls,
             tenants,
             last: Arc::new(Mutex::new(last)),
+            metrics,
         }
     }
 
@@ -109,6 +121,7 @@ impl InForce {
             || now.aliases != last.aliases
         {
             self.tenants.store(Arc::new(tenants_of(&now)));
+            show_vclusters(&self.metrics, &now);
         }
         if now.accounts != last.accounts || now.virtual_clusters != last.virtual_clusters {
             self.accounts.store(Arc::new(accounts_of(&now)));
@@ -135,6 +148,13 @@ impl Resources for InForce {
 
     fn physical(&self) -> Arc<dyn PhysicalCluster> {
         self.physical.clone()
+    }
+}
+
+/// Their metrics are there before anybody uses them.
+fn show_vclusters(metrics: &Metrics, snapshot: &Snapshot) {
+    for vcluster in snapshot.virtual_clusters.iter() {
+        metrics.vcluster_known(&vcluster.name);
     }
 }
 

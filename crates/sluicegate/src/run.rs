@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use auth::UpstreamAuth;
+use auth::server::FailureReason;
 use config::{Cluster, Config, Report, Source};
 use proxy::{AclWriter, Connected, Gateway, GatewayError};
 use telemetry::metrics::{Metrics, MetricsSettings};
@@ -79,6 +80,7 @@ async fn serve(
         max_users: config.metrics_max_users,
         ..MetricsSettings::default()
     });
+    metrics.failures_known(&FailureReason::LABELS);
     let health = match Health::start(config, &identities, &metrics) {
         Ok(health) => health,
         Err(error) => {
@@ -157,7 +159,7 @@ async fn start(
     metrics: &Metrics,
     health: &Health,
 ) -> Result<Gateway, NotStarted> {
-    let connected = Connected::connect(config, auth.clone(), health.observer())
+    let connected = Connected::connect(config, auth.clone(), health.observer(), metrics)
         .await
         .map_err(NotStarted::Gateway)?;
     let acl_writer: Arc<dyn AclWriter> = if config.needs_state() {
@@ -168,7 +170,7 @@ async fn start(
             .map_err(NotStarted::State)?;
         let (accounts, acls) = (identities.accounts.clone(), identities.acls.clone());
         let tenants = identities.tenants.clone();
-        let state = resources::InForce::new(store, accounts, acls, tenants);
+        let state = resources::InForce::new(store, accounts, acls, tenants, metrics.clone());
         tokio::task::spawn_local(state.clone().follow());
         health.resources_ready(Arc::new(state.clone()));
         Arc::new(state)

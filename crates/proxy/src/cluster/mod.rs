@@ -7,4 +7,4 @@ mod view;
 pub(crate) use refresh::ask_versions;
 pub(crate) use versions::{BrokerVersions, Offered};
 pub use view::StartError;
-pub(crate) use view::{ClusterView, Opened, Target};
+pub(crate) use view::{Broker, ClusterView, Opened, Target};

@@ -315,7 +315,10 @@ async fn publish(
         let rack = listed.rack.as_ref().map(ToString::to_string);
         let broker = match before.brokers.get(&id) {
             Some(b) if b.host == host && b.port == port && b.rack == rack => b.clone(),
-            _ => Arc::new(Broker::new(id, host, port, rack)),
+            _ => {
+                let times = view.dialer.dials().broker(id);
+                Arc::new(Broker::new(id, host, port, rack, times))
+            }
         };
         brokers.insert(id, broker);
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::refresh;
 use super::versions::{BrokerVersions, Offered};
+use crate::upstream::measure::BrokerTimes;
 use crate::upstream::{DialError, Dialer, Leg, Login};
 
 /// A connection that needs news waits at most this long for them.
@@ -73,12 +74,19 @@ pub(crate) struct Broker {
     pub(crate) versions: ArcSwap<Option<BrokerVersions>>,
     /// Open legs to it.
     pub(crate) legs: Arc<AtomicUsize>,
+    times: BrokerTimes,
     /// Set by a failed dial, cleared by a successful one.
     failed: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Broker {
-    pub(crate) fn new(id: i32, host: String, port: u16, rack: Option<String>) -> Self {
+    pub(crate) fn new(
+        id: i32,
+        host: String,
+        port: u16,
+        rack: Option<String>,
+        times: BrokerTimes,
+    ) -> Self {
         Broker {
             id,
             host,
@@ -86,6 +94,7 @@ impl Broker {
             rack,
             versions: ArcSwap::from_pointee(None),
             legs: Arc::default(),
+            times,
             failed: std::sync::Mutex::new(None),
         }
     }
@@ -298,10 +307,13 @@ impl ClusterView {
     }
 
     async fn dial(&self, broker: &Broker, login: Login) -> Result<Leg, DialError> {
-        let result = self
+        let mut result = self
             .dialer
             .dial(&broker.host, broker.port, login, Some(&broker.legs))
             .await;
+        if let Ok(leg) = &mut result {
+            leg.times = Some(broker.times.clone());
+        }
         match &result {
             // Connections that a substitute serves have to hear of it.
             Ok(_) if broker.set_failed(false) => self.changes.send_modify(|n| *n += 1),

@@ -9,6 +9,7 @@ use tenancy::Back;
 use tokio::sync::{Notify, oneshot};
 use wire::api::ApiKey;
 
+use super::timing::{Timings, Way};
 use crate::upstream::pool::SharedAnswer;
 use crate::verdict::Treatment;
 
@@ -53,20 +54,29 @@ pub(crate) struct InFlight {
     limit: usize,
     arrived: Notify,
     departed: Notify,
+    pub(super) timings: Timings,
 }
 
 impl InFlight {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, timings: Timings) -> Self {
         InFlight {
             queue: RefCell::default(),
             outstanding: Cell::new(0),
             limit,
             arrived: Notify::new(),
             departed: Notify::new(),
+            timings,
         }
     }
 
     pub(crate) fn push(&self, pending: Pending) {
+        let way = match pending.source {
+            Source::Private(_) => Way::Private,
+            Source::Shared(..) => Way::Shared,
+            Source::Local(_) => Way::Local,
+            Source::Own(_) => Way::Apart,
+        };
+        self.timings.owed(pending.api, way);
         self.queue.borrow_mut().push_back(pending);
         self.outstanding.set(self.outstanding.get() + 1);
         self.arrived.notify_one();
@@ -84,6 +94,7 @@ impl InFlight {
     /// `count` answers have been written.
     pub(crate) fn done(&self, count: usize) {
         if count > 0 {
+            self.timings.written(count);
             self.outstanding
                 .set(self.outstanding.get().saturating_sub(count));
             self.departed.notify_one();

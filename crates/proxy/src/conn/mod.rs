@@ -12,6 +12,7 @@
 
 mod authorize;
 mod inflight;
+mod inspect;
 mod limits;
 mod local;
 mod reauth;
@@ -22,6 +23,7 @@ mod requests;
 mod responses;
 mod sasl;
 mod session;
+mod timing;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -33,6 +35,7 @@ use telemetry::targets::{NETWORK, UPSTREAM};
 
 use auth::accounts::IdentityKind;
 use auth::server::AuthFailure;
+use telemetry::metrics::{ANONYMOUS, Held, Origin};
 use tenancy::Subscriptions;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -43,7 +46,7 @@ use crate::access::Access;
 use crate::cluster::{Offered, Opened, Target};
 use crate::drain::Drain;
 use crate::gateway::ListenerState;
-use crate::socket::Socket;
+use crate::socket::{Socket, Traffic};
 use crate::upstream::pool::Pin;
 use crate::upstream::{DialError, Leg};
 use crate::worker::Worker;
@@ -51,6 +54,7 @@ use crate::worker::Worker;
 use relay::Relayed;
 use sasl::Conversation;
 use session::{Introduced, Session};
+use timing::Timings;
 
 pub(crate) use inflight::{InFlight, Pending, Source, Work};
 pub(crate) use limits::{Admission, Admitted, Pace};
@@ -64,6 +68,8 @@ pub(crate) struct Accepted {
     pub(crate) node: Option<i32>,
     /// Gives the place back when the connection ends.
     pub(crate) admitted: Admitted,
+    /// Counts the socket.
+    pub(crate) open: Held,
 }
 
 /// How a connection came to its end.
@@ -147,6 +153,38 @@ enum Failure {
 }
 
 impl Failure {
+    /// What it counts as, one of [`telemetry::metrics::CLOSE_REASONS`].
+    fn kind(&self) -> &'static str {
+        match self {
+            Failure::Client(_) | Failure::Left => "client",
+            Failure::Broker(_)
+            | Failure::Unreachable(_)
+            | Failure::BrokerDown { .. }
+            | Failure::Answer { .. }
+            | Failure::Correlation { .. }
+            | Failure::Unasked
+            | Failure::SharedLost
+            | Failure::Reauthentication(_)
+            | Failure::Relay(_) => "broker",
+            Failure::Handshake(_) => "tls",
+            Failure::Budget(_) => "limit",
+            Failure::Subject(_)
+            | Failure::Authentication { .. }
+            | Failure::Unauthenticated
+            | Failure::SessionOver
+            | Failure::AccountGone => "authentication",
+            Failure::Hint(_)
+            | Failure::RequestSize { .. }
+            | Failure::Header(_)
+            | Failure::Request { .. }
+            | Failure::NotOffered { .. }
+            | Failure::Replica { .. }
+            | Failure::SaslState
+            | Failure::NotAuthorized { .. }
+            | Failure::Judgement(_) => "protocol",
+        }
+    }
+
     /// The client is to blame: worth a warning (rate limited), others are the normal life of a network.
     fn is_clients_fault(&self) -> bool {
         matches!(
@@ -224,13 +262,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         listener,
         node,
         admitted,
+        open,
     } = accepted;
     let outcome = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => meet(&worker, &listener, stream, node, peer).await,
         Err(error) => Err(Failure::Client(error)),
     };
     report(&worker, &listener, peer, &outcome);
-    drop(admitted);
+    drop((admitted, open));
 }
 
 /// Finds out who the client is, and serves it.
@@ -270,8 +309,18 @@ async fn meet(
             .succeeded(&identity, mechanism, listener, peer);
     }
     let place = shared.places.enter(target);
+    let counted_name = match identity.kind {
+        IdentityKind::Anonymous => ANONYMOUS,
+        _ => &identity.name,
+    };
+    let metrics = &shared.access.metrics;
+    let counts = metrics.client(&identity.vcluster, counted_name);
+    let _connected = counts.connections.hold();
     let connection = Connection {
-        in_flight: InFlight::new(shared.limits.max_in_flight_per_connection),
+        in_flight: InFlight::new(
+            shared.limits.max_in_flight_per_connection,
+            Timings::new(counts.clone()),
+        ),
         worker: worker.clone(),
         listener: listener.clone(),
         peer,
@@ -306,9 +355,25 @@ async fn meet(
     }
     tracing::debug!(target: NETWORK, %peer, ?target, listener = listener.name, principal = %connection.access.identity().name, "connected");
     let outcome = connection.run().await;
+    if let Some(origin) = fault(&outcome) {
+        connection.in_flight.timings.fail(origin);
+    }
     drop(place);
     connection.client.close().await;
     outcome
+}
+
+/// Whose fault it is that answers are not given; `None`: the client's.
+fn fault(outcome: &Result<End, Failure>) -> Option<Origin> {
+    match outcome {
+        Ok(End::BrokerClosed) => Some(Origin::Broker),
+        Ok(_) => None,
+        Err(failure) => match failure.kind() {
+            "broker" => Some(Origin::Broker),
+            "client" => None,
+            _ => Some(Origin::Gateway),
+        },
+    }
 }
 
 /// Says how a connection ended, and counts what has to be counted.
@@ -318,6 +383,16 @@ fn report(
     peer: SocketAddr,
     outcome: &Result<End, Failure>,
 ) {
+    let reason = match outcome {
+        Ok(End::ClientClosed) => "client",
+        Ok(End::BrokerClosed) => "broker",
+        Ok(End::Idle) => "idle",
+        Ok(End::Stalled) => "stalled",
+        Ok(End::Drained) => "shutdown",
+        Err(failure) => failure.kind(),
+    };
+    let catalogue = worker.shared.access.metrics.catalogue();
+    catalogue.client_closes.with([reason]).inc();
     match outcome {
         Ok(end) => {
             tracing::debug!(target: NETWORK, %peer, ?end, "disconnected");
@@ -431,7 +506,14 @@ impl Connection {
             tracing::debug!(target: UPSTREAM, target = ?self.target, "served by a substitute");
             self.reconsider();
         }
-        let leg = Rc::new(opened.leg);
+        let mut leg = opened.leg;
+        leg.carries_requests(self.worker.shared.view.dialer.dials().brokered());
+        let counts = &self.in_flight.timings.counts;
+        leg.socket.count(Traffic {
+            read: counts.downstream.clone(),
+            written: counts.upstream.clone(),
+        });
+        let leg = Rc::new(leg);
         *self.leg.borrow_mut() = Some(leg.clone());
         self.opened.notify_one();
         leg

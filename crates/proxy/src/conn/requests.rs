@@ -41,6 +41,8 @@ struct Position {
     discard: bool,
     /// The current body is looked at on its way.
     checked: Option<Checked>,
+    /// The frame at the beginning of the window has been counted.
+    counted: bool,
     /// A first frame has been recognised as Kafka's protocol.
     recognised: bool,
 }
@@ -78,7 +80,10 @@ impl Connection {
         let mut position = Position::default();
         loop {
             let taken = loop {
-                match self.take(&mut window, &mut out, &mut position).await? {
+                let before = window.len();
+                let taken = self.take(&mut window, &mut out, &mut position).await?;
+                position.counted &= window.len() == before;
+                match taken {
                     Taken::Some => continue,
                     other => break other,
                 }
@@ -99,6 +104,7 @@ impl Connection {
                         return Ok(End::ClientClosed);
                     }
                     self.touch();
+                    self.in_flight.timings.read(self.active.get().into_std());
                 }
                 () = self.stop.notified() => {}
                 () = self.session_due(), if position.body_left == 0 => self.renew_session().await?,
@@ -113,7 +119,13 @@ impl Connection {
         }
         let leg = self.leg.borrow().clone();
         match leg {
-            Some(leg) => out.flush(window, &leg.socket, || {}).await.is_ok(),
+            Some(leg) => {
+                let is_sent = out.flush(window, &leg.socket, || {}).await.is_ok();
+                if is_sent {
+                    self.in_flight.timings.sent();
+                }
+                is_sent
+            }
             None => false,
         }
     }
@@ -125,10 +137,14 @@ impl Connection {
         position: &mut Position,
     ) -> Result<Taken, Failure> {
         if position.body_left > 0 {
-            if position.checked.is_some() {
-                return pass_checked(window, out, position);
+            let taken = match position.checked.is_some() {
+                true => pass_checked(window, out, position)?,
+                false => pass_body(window, out, position),
+            };
+            if position.body_left == 0 {
+                self.in_flight.timings.body_is_complete();
             }
-            return Ok(pass_body(window, out, position));
+            return Ok(taken);
         }
         if self.stopping.get() {
             return Ok(Taken::Stopping);
@@ -137,11 +153,16 @@ impl Connection {
             if !self.send(out, window).await {
                 return Ok(Taken::More);
             }
+            let _waiting = self.worker.waiting.hold();
             self.in_flight.room().await;
         }
         let Some(head) = self.head(window.bytes(), position)? else {
             return Ok(Taken::More);
         };
+        if !position.counted {
+            position.counted = true;
+            self.in_flight.timings.accepted(head.api);
+        }
         self.check_session(head.api)?;
         let offered = self.worker.shared.view.offered();
         match verdict::judge(&offered, head.api, head.version) {
@@ -329,6 +350,10 @@ impl Connection {
                     work,
                     permit,
                 } => {
+                    if head.frame_len > WINDOW {
+                        // It was read besides the window.
+                        self.in_flight.timings.read(std::time::Instant::now());
+                    }
                     let pending = |source| Pending {
                         api: head.api,
                         version,
@@ -379,6 +404,9 @@ impl Connection {
             Some(_) => PREFIX + head.header_len,
             None => window.len().min(head.frame_len),
         };
+        if peeked.expects_answer && now < head.frame_len {
+            self.in_flight.timings.body_follows();
+        }
         out.forward(window.consume(now));
         position.body_left = (head.frame_len - now) as u64;
         position.discard = false;
@@ -409,13 +437,19 @@ impl Connection {
                 && frame.len() <= WINDOW
                 && !self.throttled.get();
             if shares {
-                self.in_flight.fewer_than(SHARED_IN_FLIGHT).await;
+                self.wait_for_shared().await;
                 let view = &self.worker.shared.view;
+                let sent_bytes = frame.len();
                 let sent = pools
                     .send(view, self.target, &self.pin, frame.clone(), api, version)
                     .await?;
                 match sent {
                     Sent::Shared(answer) => {
+                        self.in_flight
+                            .timings
+                            .counts
+                            .upstream
+                            .add(sent_bytes as u64);
                         self.in_flight
                             .push(pending(Source::Shared(treatment, answer)));
                         return Ok(Taken::Some);
@@ -484,7 +518,7 @@ impl Connection {
         };
         peek::check(head.api, head.version, body).map_err(|error| head.malformed(error))?;
         // Answers of a shared leg are in memory as a whole until the client takes them.
-        self.in_flight.fewer_than(SHARED_IN_FLIGHT).await;
+        self.wait_for_shared().await;
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
         let sent = pools
             .send(
@@ -509,6 +543,8 @@ impl Connection {
         };
         window.consume(head.frame_len);
         position.body_left = 0;
+        let counts = &self.in_flight.timings.counts;
+        counts.upstream.add(head.frame_len as u64);
         self.in_flight.push(Pending {
             api: head.api,
             version: head.version,
@@ -517,6 +553,14 @@ impl Connection {
             work: None,
         });
         Ok(Some(Taken::Some))
+    }
+
+    /// Waits until one more request may go over the shared leg.
+    async fn wait_for_shared(&self) {
+        if self.in_flight.outstanding() >= SHARED_IN_FLIGHT {
+            let _waiting = self.worker.waiting.hold();
+            self.in_flight.fewer_than(SHARED_IN_FLIGHT).await;
+        }
     }
 
     /// Answers with `error` where an answer of this API can carry one, else ends the connection.

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use telemetry::metrics::Origin;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wire::api::ApiKey;
 use wire::stream::{Step, StreamWalker};
 
 use super::authorize::TREE;
-use super::{Connection, End, Failure, Pending, Source, Work, local};
+use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
 use crate::topics::Seen;
@@ -66,7 +67,11 @@ impl Connection {
             } = pending;
             let mut delivered = true;
             match source {
-                Source::Local(frame) => giving.out.push(frame),
+                Source::Local(frame) => {
+                    let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
+                    self.in_flight.timings.seen(seen, seen.own_origin());
+                    giving.out.push(frame);
+                }
                 Source::Private(treatment) => {
                     delivered = match &work {
                         None => {
@@ -84,6 +89,10 @@ impl Connection {
                     let answer = answer.await.map_err(|_| Failure::SharedLost)?;
                     let mut frame = answer.frame;
                     giving.permits.extend(answer.permit);
+                    let timings = &self.in_flight.timings;
+                    timings.took(answer.upstream);
+                    timings.counts.downstream.add(frame.len() as u64);
+                    self.inspect(api, version, &frame);
                     if treatment != Treatment::Pass {
                         let header = header_len(api, version, &frame[PREFIX..])?;
                         self.rewrite(&mut frame, PREFIX + header, api, version)?;
@@ -97,6 +106,7 @@ impl Connection {
                         None => frame,
                         Some(work) => self.work_on(work, api, version, &frame).await?,
                     });
+                    self.in_flight.timings.worked();
                 }
                 Source::Own(reply) => {
                     let frame = self.small(&mut giving, correlation_id).await?;
@@ -112,6 +122,7 @@ impl Connection {
                 return Ok(End::BrokerClosed);
             }
             giving.complete += 1;
+            self.in_flight.timings.complete();
             if giving.out.len() >= ENOUGH {
                 self.flush(&mut giving).await?;
             }
@@ -235,14 +246,31 @@ impl Connection {
             self.note_fetch_session(giving, &leg, frame_len, version)
                 .await?;
         }
-        match treatment {
-            Treatment::Pass => self.pass(giving, &leg, frame_len).await,
-            Treatment::Addresses | Treatment::Tail if frame_len <= WINDOW => {
-                self.in_window(giving, &leg, frame_len, api, version).await
+        if frame_len <= inspect::MAX {
+            if !self.have(giving, &leg, frame_len).await? {
+                return Ok(false);
             }
-            Treatment::Addresses => self.in_budget(giving, &leg, frame_len, api, version).await,
-            Treatment::Tail => self.tail(giving, &leg, frame_len, api, version).await,
+            self.inspect(api, version, &giving.window.bytes()[..frame_len]);
+            self.arrived(&leg, api);
         }
+        let delivered = match treatment {
+            Treatment::Pass => self.pass(giving, &leg, frame_len).await?,
+            Treatment::Addresses | Treatment::Tail if frame_len <= WINDOW => {
+                self.in_window(giving, &leg, frame_len, api, version)
+                    .await?
+            }
+            Treatment::Addresses => {
+                self.in_budget(giving, &leg, frame_len, api, version)
+                    .await?
+            }
+            Treatment::Tail => self.tail(giving, &leg, frame_len, api, version).await?,
+        };
+        if frame_len > inspect::MAX {
+            self.arrived(&leg, api);
+        } else if treatment != Treatment::Pass {
+            self.in_flight.timings.worked();
+        }
+        Ok(delivered)
     }
 
     /// Remembers the session that a Fetch answer tells of.
@@ -267,6 +295,23 @@ impl Connection {
             self.fetch_session.set(id);
         }
         Ok(())
+    }
+
+    /// The whole answer at hand has been read from the private leg.
+    fn arrived(&self, leg: &Leg, api: ApiKey) {
+        if let Some((at, took)) = self.in_flight.timings.arrived()
+            && let Some(times) = &leg.times
+        {
+            times.answered(api, at, took);
+        }
+    }
+
+    /// Looks for errors in an answer of the broker.
+    fn inspect(&self, api: ApiKey, version: i16, frame: &[u8]) {
+        if frame.len() <= inspect::MAX {
+            let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
+            self.in_flight.timings.seen(seen, Origin::Broker);
+        }
     }
 
     /// One answer of the private leg that has to be looked at as a whole. `false`: the leg ended before it.
@@ -294,11 +339,19 @@ impl Connection {
         let Some(mut frame) = self.whole(giving, &leg, frame_len, TREE).await? else {
             return Ok(false);
         };
+        self.arrived(&leg, api);
+        self.inspect(api, version, &frame);
         if treatment != Treatment::Pass {
             let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
             self.rewrite(&mut frame, body, api, version)?;
         }
         let frame = self.work_on(work, api, version, &frame).await?;
+        if frame.len() <= inspect::MAX {
+            // What the broker has not said the gateway has.
+            let seen = inspect::look(api, work.version, frame.get(PREFIX..).unwrap_or_default());
+            self.in_flight.timings.seen(seen, seen.own_origin());
+        }
+        self.in_flight.timings.worked();
         giving.out.push(frame);
         Ok(true)
     }

@@ -131,6 +131,7 @@ pub(super) async fn introduce(
             (Socket::tls(TlsStream::Server(stream)), name, Some(subject))
         }
     };
+    client.count(worker.traffic.clone());
     let node = match &listener.addressing {
         Addressing::Ports(_) => port_node,
         Addressing::Names(names) => match name.as_deref().map(|name| names.find(name)) {

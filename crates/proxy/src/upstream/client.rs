@@ -10,6 +10,7 @@ use auth::UpstreamAuth;
 use bytes::Bytes;
 use config::{Cluster, HostPort};
 use state::{Answering, Call, Node, Reply, Transport, TransportError};
+use telemetry::metrics::Metrics;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use wire::api::ApiKey;
@@ -45,10 +46,15 @@ impl Client {
     /// A client for `cluster`; nothing is connected before the first call. Must be called inside a `LocalSet`.
     ///
     /// `client_id` is what brokers see in their logs and quotas.
-    pub fn new(cluster: &Cluster, auth: UpstreamAuth, client_id: String) -> Client {
+    pub fn new(
+        cluster: &Cluster,
+        auth: UpstreamAuth,
+        client_id: String,
+        metrics: &Metrics,
+    ) -> Client {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let connections = Connections {
-            dialer: Dialer::new(cluster, auth, client_id),
+            dialer: Dialer::new(cluster, auth, client_id, metrics),
             bootstrap: cluster.bootstrap_servers.clone(),
             request_timeout: cluster.request_timeout,
             max_idle: cluster.connections_max_idle.min(IDLE),

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use auth::UpstreamAuth;
 use config::Cluster;
+use telemetry::metrics::{Held, Metrics};
 use thiserror::Error;
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::measure::{BrokerTimes, Dials, Established, Phase};
 use super::sasl::{self, LoginError};
 use crate::socket::Socket;
 
@@ -65,6 +67,7 @@ pub(crate) struct Dialer {
     setup_timeout: Duration,
     send_buffer: Option<u32>,
     receive_buffer: Option<u32>,
+    dials: Arc<Dials>,
 }
 
 /// Whose credentials a leg is opened with.
@@ -81,7 +84,25 @@ pub(crate) struct Leg {
     pub(crate) socket: Socket,
     /// When to authenticate again (KIP-368), well before the broker ends the session. `None`: never.
     pub(crate) reauthenticate_at: Option<Instant>,
+    /// How long the broker behind it takes; `None`: which one it is does not matter.
+    pub(crate) times: Option<BrokerTimes>,
+    brokered: Option<Held>,
     _counted: Option<Counted>,
+    established: Established,
+}
+
+impl Leg {
+    /// It carries requests of clients from now on.
+    pub(crate) fn carries_requests(&mut self, held: Held) {
+        self.brokered = Some(held);
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        self.brokered = None;
+        self.established.ending();
+    }
 }
 
 /// Counts one leg for as long as it lives.
@@ -101,13 +122,19 @@ impl Drop for Counted {
 }
 
 impl Dialer {
-    pub(crate) fn new(cluster: &Cluster, auth: UpstreamAuth, client_id: String) -> Self {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        auth: UpstreamAuth,
+        client_id: String,
+        metrics: &Metrics,
+    ) -> Self {
         Dialer {
             auth,
             client_id,
             setup_timeout: cluster.connection_setup_timeout,
             send_buffer: cluster.send_buffer,
             receive_buffer: cluster.receive_buffer,
+            dials: Dials::new(metrics),
         }
     }
 
@@ -120,6 +147,11 @@ impl Dialer {
         &self.auth
     }
 
+    /// What is counted about connections.
+    pub(crate) fn dials(&self) -> &Arc<Dials> {
+        &self.dials
+    }
+
     /// Opens a leg; `count` is raised while it lives. All addresses of the host are tried in turn
     /// (`client.dns.lookup=use_all_dns_ips`) within `socket.connection.setup.timeout.ms`.
     pub(crate) async fn dial(
@@ -130,16 +162,23 @@ impl Dialer {
         count: Option<&Arc<AtomicUsize>>,
     ) -> Result<Leg, DialError> {
         let deadline = Instant::now() + self.setup_timeout;
-        match timeout_at(deadline, self.open(host, port, login)).await {
-            Ok(opened) => opened.map(|mut leg| {
-                leg._counted = count.map(Counted::new);
-                leg
-            }),
-            Err(_) => Err(DialError::TimedOut {
+        let opened = timeout_at(deadline, self.open(host, port, login)).await;
+        let opened = opened.unwrap_or_else(|_| {
+            Err(DialError::TimedOut {
                 host: host.to_owned(),
                 port,
                 after: self.setup_timeout,
-            }),
+            })
+        });
+        match opened {
+            Ok(mut leg) => {
+                leg._counted = count.map(Counted::new);
+                Ok(leg)
+            }
+            Err(error) => {
+                self.dials.failed(&error);
+                Err(error)
+            }
         }
     }
 
@@ -152,7 +191,7 @@ impl Dialer {
     }
 
     async fn open(&self, host: &str, port: u16, login: Login) -> Result<Leg, DialError> {
-        let stream = self.connect(host, port).await?;
+        let (stream, established) = self.connect(host, port).await?;
         let socket = match self.auth.tls() {
             None => Socket::plain(stream),
             Some(config) => {
@@ -165,19 +204,25 @@ impl Dialer {
                     .auth
                     .server_name(host)
                     .map_err(|e| tls(io::Error::new(io::ErrorKind::InvalidData, e)))?;
+                let began = std::time::Instant::now();
                 let stream = TlsConnector::from(config)
                     .connect(name, stream)
                     .await
                     .map_err(tls)?;
+                self.dials.passed(Phase::Tls, began);
                 Socket::tls(TlsStream::Client(stream))
             }
         };
         let mut leg = Leg {
             socket,
             reauthenticate_at: None,
+            times: None,
+            brokered: None,
             _counted: None,
+            established,
         };
         if let Some(login) = self.auth.sasl().filter(|_| login == Login::Own) {
+            let began = std::time::Instant::now();
             leg.reauthenticate_at = sasl::login(&leg.socket, login, &self.client_id)
                 .await
                 .map_err(|error| DialError::Login {
@@ -185,11 +230,16 @@ impl Dialer {
                     port,
                     error,
                 })?;
+            self.dials.passed(Phase::Sasl, began);
         }
         Ok(leg)
     }
 
-    async fn connect(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, DialError> {
+    async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<(tokio::net::TcpStream, Established), DialError> {
         let addresses: Vec<SocketAddr> = lookup_host((host, port))
             .await
             .map_err(|error| DialError::Resolve {
@@ -199,8 +249,9 @@ impl Dialer {
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
+            let began = std::time::Instant::now();
             match self.connect_to(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok((stream, self.dials.established(began))),
                 Err(error) => last = error,
             }
         }

@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod dial;
+pub(crate) mod measure;
 pub(crate) mod pool;
 pub(crate) mod sasl;
 pub(crate) mod suspect;

@@ -7,8 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use telemetry::metrics::Held;
 use telemetry::targets::UPSTREAM;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -17,6 +19,7 @@ use wire::plan::{Interest, Plans};
 use wire::schema::Entity;
 use wire::walk::{Field, Value, Visitor};
 
+use super::measure::Dials;
 use super::{DialError, Leg};
 use crate::buffer::{Budget, WINDOW};
 use crate::cluster::{ClusterView, Opened, Target};
@@ -38,6 +41,8 @@ pub(crate) struct SharedAnswer {
     pub(crate) frame: Vec<u8>,
     /// The broker throttles this client.
     pub(crate) throttled: bool,
+    /// How long the broker took.
+    pub(crate) upstream: Duration,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -60,7 +65,7 @@ struct SharedRequest {
 /// The shared legs of one worker.
 pub(crate) struct Pools {
     per_broker: usize,
-    idle_timeout: std::time::Duration,
+    idle_timeout: Duration,
     budget: Budget,
     brokers: RefCell<HashMap<Key, Rc<Ring>>>,
 }
@@ -75,20 +80,79 @@ enum Found {
 
 struct Ring {
     legs: RefCell<Vec<Option<mpsc::Sender<SharedRequest>>>>,
+    uses: Vec<Rc<Use>>,
     next: Cell<usize>,
 }
 
 /// The place of one client connection in a ring: it stays on one leg, so that its requests keep their order.
-pub(crate) struct Pin(Cell<Option<usize>>);
+#[derive(Default)]
+pub(crate) struct Pin {
+    index: Cell<Option<usize>>,
+    used: RefCell<Option<Rc<Use>>>,
+}
 
 impl Pin {
     pub(crate) fn new() -> Self {
-        Pin(Cell::new(None))
+        Pin::default()
+    }
+
+    fn set(&self, index: usize, ring: &Ring) {
+        self.index.set(Some(index));
+        let used = ring.uses.get(index).cloned();
+        if let Some(used) = &used {
+            used.change(0, 1);
+        }
+        *self.used.borrow_mut() = used;
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(used) = self.used.take() {
+            used.change(0, -1);
+        }
+    }
+}
+
+/// Whether a place in a ring has a leg, and clients that use it.
+struct Use {
+    dials: Arc<Dials>,
+    legs: Cell<isize>,
+    clients: Cell<isize>,
+    held: RefCell<Option<Held>>,
+}
+
+impl Use {
+    fn change(&self, legs: isize, clients: isize) {
+        self.legs.set(self.legs.get() + legs);
+        self.clients.set(self.clients.get() + clients);
+        let mut held = self.held.borrow_mut();
+        if self.legs.get() == 0 || self.clients.get() == 0 {
+            *held = None;
+        } else if held.is_none() {
+            *held = Some(self.dials.brokered());
+        }
+    }
+}
+
+/// A leg in a place of a ring, for as long as it is driven.
+struct Driven(Rc<Use>);
+
+impl Driven {
+    fn new(used: &Rc<Use>) -> Driven {
+        used.change(1, 0);
+        Driven(used.clone())
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.0.change(-1, 0);
     }
 }
 
 impl Pools {
-    pub(crate) fn new(per_broker: u16, idle_timeout: std::time::Duration, budget: Budget) -> Self {
+    pub(crate) fn new(per_broker: u16, idle_timeout: Duration, budget: Budget) -> Self {
         Pools {
             per_broker: usize::from(per_broker.max(1)),
             idle_timeout,
@@ -133,13 +197,13 @@ impl Pools {
         target: Target,
         pin: &Pin,
     ) -> Result<Found, DialError> {
-        let ring = self.ring(target);
-        let index = match pin.0.get() {
+        let ring = self.ring(target, view);
+        let index = match pin.index.get() {
             Some(index) => index,
             None => {
                 let index = ring.next.get();
                 ring.next.set((index + 1) % self.per_broker);
-                pin.0.set(Some(index));
+                pin.set(index, &ring);
                 index
             }
         };
@@ -157,17 +221,22 @@ impl Pools {
         if let Some(place) = ring.legs.borrow_mut().get_mut(index) {
             *place = Some(sender.clone());
         }
-        tokio::task::spawn_local(drive(
+        let driven = ring.uses.get(index).map(Driven::new);
+        let drive = drive(
             opened.leg,
             view.clone(),
             requests,
             self.idle_timeout,
             self.budget.clone(),
-        ));
+        );
+        tokio::task::spawn_local(async move {
+            drive.await;
+            drop(driven);
+        });
         Ok(Found::Leg(sender))
     }
 
-    fn ring(&self, target: Target) -> Rc<Ring> {
+    fn ring(&self, target: Target, view: &ClusterView) -> Rc<Ring> {
         let key = match target {
             Target::Broker(id) => Some(id),
             Target::Bootstrap => None,
@@ -178,6 +247,16 @@ impl Pools {
             .or_insert_with(|| {
                 Rc::new(Ring {
                     legs: RefCell::new(vec![None; self.per_broker]),
+                    uses: (0..self.per_broker)
+                        .map(|_| {
+                            Rc::new(Use {
+                                dials: view.dialer.dials().clone(),
+                                legs: Cell::new(0),
+                                clients: Cell::new(0),
+                                held: RefCell::default(),
+                            })
+                        })
+                        .collect(),
                     next: Cell::new(0),
                 })
             })
@@ -202,6 +281,7 @@ struct Awaited {
     version: i16,
     leg_id: i32,
     client_id: [u8; 4],
+    sent: std::time::Instant,
     reply: oneshot::Sender<SharedAnswer>,
 }
 
@@ -211,7 +291,7 @@ async fn drive(
     mut leg: Leg,
     view: Arc<ClusterView>,
     mut requests: mpsc::Receiver<SharedRequest>,
-    idle_timeout: std::time::Duration,
+    idle_timeout: Duration,
     budget: Budget,
 ) {
     let line = Line::default();
@@ -219,7 +299,7 @@ async fn drive(
     loop {
         let pause = tokio::select! {
             pause = line.write(&leg, &mut requests, next.take(), idle_timeout) => pause,
-            () = line.read(&leg.socket, &budget) => return,
+            () = line.read(&leg, &budget) => return,
         };
         match pause {
             Pause::Ended => return,
@@ -261,7 +341,7 @@ impl Line {
         leg: &Leg,
         requests: &mut mpsc::Receiver<SharedRequest>,
         mut held: Option<SharedRequest>,
-        idle_timeout: std::time::Duration,
+        idle_timeout: Duration,
     ) -> Pause {
         loop {
             let request = match held.take() {
@@ -286,7 +366,7 @@ impl Line {
         }
     }
 
-    async fn idle(&self, timeout: std::time::Duration) {
+    async fn idle(&self, timeout: Duration) {
         loop {
             sleep(timeout).await;
             if self.awaited.borrow().is_empty() {
@@ -318,6 +398,7 @@ impl Line {
             version: request.version,
             leg_id,
             client_id,
+            sent: std::time::Instant::now(),
             reply: request.reply,
         });
         self.arrived.notify_one();
@@ -325,7 +406,8 @@ impl Line {
     }
 
     /// Gives out answers until the leg is lost.
-    async fn read(&self, socket: &Socket, budget: &Budget) {
+    async fn read(&self, leg: &Leg, budget: &Budget) {
+        let socket = &leg.socket;
         loop {
             while self.awaited.borrow().is_empty() {
                 // A read, because readiness alone is also shown for what has been read already.
@@ -343,7 +425,12 @@ impl Line {
                 return;
             };
             self.room.notify_one();
-            let Some(answer) = head.finish(frame, permit) else {
+            let now = std::time::Instant::now();
+            let upstream = now.saturating_duration_since(head.sent);
+            if let Some(times) = &leg.times {
+                times.answered(head.api, now, upstream);
+            }
+            let Some(answer) = head.finish(frame, permit, upstream) else {
                 return;
             };
             let Awaited { reply, .. } = answer.0;
@@ -358,6 +445,7 @@ impl Awaited {
         self,
         mut frame: Vec<u8>,
         permit: Option<OwnedSemaphorePermit>,
+        upstream: Duration,
     ) -> Option<(Self, SharedAnswer)> {
         let correlation = frame.get_mut(PREFIX..PREFIX + 4)?;
         if *correlation != self.leg_id.to_be_bytes() {
@@ -370,6 +458,7 @@ impl Awaited {
             SharedAnswer {
                 frame,
                 throttled,
+                upstream,
                 permit,
             },
         ))

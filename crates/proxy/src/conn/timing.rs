@@ -1,0 +1,325 @@
+//! What is measured of each request of a connection, and counted when its answer has gone out.
+//!
+//! The points in time are those of the path: the last byte read from the client, the last byte taken by the broker, the last byte
+//! of the answer read, the answer complete, the answer written.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use telemetry::metrics::{Answered, Api, ClientMetrics, Moment, Origin};
+use wire::api::ApiKey;
+
+use super::inspect::Seen;
+
+/// The requests of one connection whose answers have not been written, in order.
+pub(super) struct Timings {
+    pub(super) counts: Arc<ClientMetrics>,
+    queue: RefCell<VecDeque<Timing>>,
+    /// Entries that have left the queue: the number of the first one in it.
+    gone: Cell<u64>,
+    /// Entries at the front whose answers are complete.
+    complete: Cell<usize>,
+    /// The number of the first entry that may not have been sent.
+    unsent: Cell<u64>,
+    /// The number of the entry whose body is still arriving.
+    arriving: Cell<Option<u64>>,
+    /// When bytes of the client were last read.
+    read: Cell<Instant>,
+    /// Who is to blame for answers that are never given; `None`: the client.
+    fault: Cell<Option<Origin>>,
+}
+
+/// Where an answer comes from, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The gateway answers.
+    Local,
+    /// The private leg.
+    Private,
+    /// A shared leg.
+    Shared,
+    /// Not a request of the client, or part of a login: not measured.
+    Apart,
+}
+
+struct Timing {
+    api: Api,
+    way: Way,
+    read: Instant,
+    sent: Option<Instant>,
+    upstream: Duration,
+    complete: Option<Instant>,
+    throttle_ms: u32,
+    error: Option<(i16, Origin)>,
+}
+
+impl Timings {
+    pub(super) fn new(counts: Arc<ClientMetrics>) -> Timings {
+        Timings {
+            counts,
+            queue: RefCell::default(),
+            gone: Cell::new(0),
+            complete: Cell::new(0),
+            unsent: Cell::new(0),
+            arriving: Cell::new(None),
+            read: Cell::new(Instant::now()),
+            fault: Cell::new(None),
+        }
+    }
+
+    /// Bytes of the client were read.
+    pub(super) fn read(&self, at: Instant) {
+        self.read.set(at);
+    }
+
+    /// A request was accepted; an answer may be owed or not.
+    pub(super) fn accepted(&self, api: ApiKey) {
+        self.counts.accepted(named(api));
+    }
+
+    /// An answer is owed.
+    pub(super) fn owed(&self, api: ApiKey, way: Way) {
+        let way = match api {
+            ApiKey::SASL_HANDSHAKE | ApiKey::SASL_AUTHENTICATE => Way::Apart,
+            _ => way,
+        };
+        let api = named(api);
+        if way != Way::Apart {
+            self.counts.owed(api);
+        }
+        self.queue.borrow_mut().push_back(Timing {
+            api,
+            way,
+            read: self.read.get(),
+            sent: None,
+            upstream: Duration::ZERO,
+            complete: (way == Way::Local).then(Instant::now),
+            throttle_ms: 0,
+            error: None,
+        });
+    }
+
+    /// The body of the request that was told last is still to come.
+    pub(super) fn body_follows(&self) {
+        let last = self.queue.borrow().len().checked_sub(1);
+        let number = last.map(|last| self.gone.get() + last as u64);
+        self.arriving.set(number);
+    }
+
+    /// The body has come.
+    pub(super) fn body_is_complete(&self) {
+        if let Some(number) = self.arriving.take() {
+            let read = self.read.get();
+            self.with(number, |timing| timing.read = read);
+        }
+    }
+
+    /// What was collected for the broker has been written.
+    pub(super) fn sent(&self) {
+        let end = self.gone.get() + self.queue.borrow().len() as u64;
+        let end = self.arriving.get().unwrap_or(end);
+        if self.unsent.get() >= end {
+            return;
+        }
+        let now = Instant::now();
+        for number in self.unsent.get()..end {
+            self.with(number, |timing| timing.sent = Some(now));
+        }
+        self.unsent.set(end);
+    }
+
+    /// The answer at hand has been read from the broker. Tells when, and how long the broker took.
+    pub(super) fn arrived(&self) -> Option<(Instant, Duration)> {
+        let mut queue = self.queue.borrow_mut();
+        let timing = queue.get_mut(self.complete.get())?;
+        let sent = timing.sent.filter(|_| timing.way == Way::Private)?;
+        let now = Instant::now();
+        timing.upstream = now.saturating_duration_since(sent);
+        timing.complete = Some(now);
+        Some((now, timing.upstream))
+    }
+
+    /// The broker took that long over the answer at hand.
+    pub(super) fn took(&self, upstream: Duration) {
+        self.at_hand(|timing| timing.upstream = upstream);
+    }
+
+    /// What was seen in the answer at hand, the first error counts.
+    pub(super) fn seen(&self, seen: Seen, origin: Origin) {
+        self.at_hand(|timing| {
+            timing.throttle_ms = timing.throttle_ms.max(seen.throttle_ms);
+            timing.error = timing.error.or(seen.error.map(|code| (code, origin)));
+        });
+    }
+
+    /// Work on the answer at hand has taken until now.
+    pub(super) fn worked(&self) {
+        self.at_hand(|timing| timing.complete = Some(Instant::now()));
+    }
+
+    /// The answer at hand is complete; the next one comes.
+    pub(super) fn complete(&self) {
+        self.complete.set(self.complete.get() + 1);
+    }
+
+    /// Complete answers have been written.
+    pub(super) fn written(&self, count: usize) {
+        for _ in 0..count {
+            let Some(timing) = self.queue.borrow_mut().pop_front() else {
+                return;
+            };
+            self.gone.set(self.gone.get() + 1);
+            self.complete.set(self.complete.get().saturating_sub(1));
+            if timing.way == Way::Apart {
+                continue;
+            }
+            self.counts.settled(timing.api);
+            let complete = timing.complete.unwrap_or_else(Instant::now);
+            let answered = Answered {
+                at: Moment::of(complete),
+                took: complete.saturating_duration_since(timing.read),
+                upstream: timing.upstream,
+                throttle_ms: timing.throttle_ms,
+                error: timing.error,
+            };
+            self.counts.answered(timing.api, &answered);
+        }
+    }
+
+    /// The connection ends because of somebody else than the client.
+    pub(super) fn fail(&self, origin: Origin) {
+        self.fault.set(Some(origin));
+    }
+
+    fn at_hand(&self, change: impl FnOnce(&mut Timing)) {
+        let mut queue = self.queue.borrow_mut();
+        if let Some(timing) = queue.get_mut(self.complete.get()) {
+            change(timing);
+        }
+    }
+
+    fn with(&self, number: u64, change: impl FnOnce(&mut Timing)) {
+        let place = number.checked_sub(self.gone.get());
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let mut queue = self.queue.borrow_mut();
+        if let Some(timing) = place.and_then(|place| queue.get_mut(place)) {
+            change(timing);
+        }
+    }
+}
+
+impl Drop for Timings {
+    fn drop(&mut self) {
+        for timing in self.queue.take() {
+            if timing.way == Way::Apart {
+                continue;
+            }
+            self.counts.settled(timing.api);
+            if let Some(origin) = self.fault.get() {
+                self.counts.unanswered(timing.api, origin);
+            }
+        }
+    }
+}
+
+fn named(api: ApiKey) -> Api {
+    Api {
+        key: api.0,
+        name: api.name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry::metrics::{Format, Metrics, MetricsSettings};
+
+    use super::*;
+
+    fn timings() -> (Metrics, Timings) {
+        let metrics = Metrics::new(&MetricsSettings::default());
+        let timings = Timings::new(metrics.client("v", "u"));
+        (metrics, timings)
+    }
+
+    fn value(metrics: &Metrics, series: &str) -> f64 {
+        let text: String = metrics.encode(Format::Text).collect();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{series} in {text}"))
+    }
+
+    const COUNT: &str = "gateway_latency_request_response_seconds_count";
+    const IN_FLIGHT: &str =
+        "gateway_current_inflight_apiKeys{apiKeys=\"Metadata\",vcluster=\"v\",username=\"u\"}";
+    const ERRORS: &str =
+        "gateway_error_per_apiKeys_total{apiKeys=\"Metadata\",vcluster=\"v\",username=\"u\"}";
+
+    #[test]
+    fn answers_count_when_they_are_written() {
+        let (metrics, timings) = timings();
+        for _ in 0..3 {
+            timings.owed(ApiKey::METADATA, Way::Private);
+        }
+        timings.sent();
+        for _ in 0..2 {
+            assert!(timings.arrived().is_some());
+            timings.complete();
+        }
+        assert_eq!(value(&metrics, COUNT), 0.0);
+        assert_eq!(value(&metrics, IN_FLIGHT), 3.0);
+        timings.written(2);
+        assert_eq!(value(&metrics, COUNT), 2.0);
+        assert_eq!(value(&metrics, IN_FLIGHT), 1.0);
+        drop(timings);
+        assert_eq!(value(&metrics, IN_FLIGHT), 0.0);
+    }
+
+    #[test]
+    fn a_request_whose_body_follows_is_not_sent_yet() {
+        let (_metrics, timings) = timings();
+        timings.owed(ApiKey::PRODUCE, Way::Private);
+        timings.owed(ApiKey::PRODUCE, Way::Private);
+        timings.body_follows();
+        timings.sent();
+        assert!(timings.arrived().is_some());
+        timings.complete();
+        assert!(timings.arrived().is_none(), "it is not with the broker");
+        timings.read(Instant::now());
+        timings.body_is_complete();
+        timings.sent();
+        assert!(timings.arrived().is_some());
+    }
+
+    #[test]
+    fn answers_that_never_come_are_errors_unless_the_client_left() {
+        for (fault, expected) in [(None, None), (Some(Origin::Broker), Some(2.0))] {
+            let (metrics, timings) = timings();
+            timings.owed(ApiKey::METADATA, Way::Private);
+            timings.owed(ApiKey::METADATA, Way::Local);
+            timings.owed(ApiKey::SASL_AUTHENTICATE, Way::Apart);
+            if let Some(origin) = fault {
+                timings.fail(origin);
+            }
+            drop(timings);
+            match expected {
+                Some(count) => assert_eq!(value(&metrics, ERRORS), count),
+                None => {
+                    let text: String = metrics.encode(Format::Text).collect();
+                    assert!(!text.contains(ERRORS), "{text}");
+                }
+            }
+            assert_eq!(value(&metrics, COUNT), 0.0);
+        }
+    }
+
+    #[test]
+    fn logins_are_not_measured() {
+        let (metrics, timings) = timings();
+        timings.owed(ApiKey::SASL_HANDSHAKE, Way::Local);
+        timings.complete();
+        timings.written(1);
+        assert_eq!(value(&metrics, COUNT), 0.0);
+    }
+}
