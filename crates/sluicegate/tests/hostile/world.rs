@@ -80,6 +80,8 @@ pub(crate) fn options(bootstrap: &str) -> GatewayOptions {
     GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), bootstrap)
         .env("GATEWAY_UPSTREAM_THREAD", "1")
         .env("GATEWAY_DOWNSTREAM_THREAD", "1")
+        // Tests begin with a topic that is just used.
+        .env("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", "true")
 }
 
 pub(crate) fn gateway(bootstrap: &str) -> Gateway {
