@@ -120,14 +120,17 @@ impl InForce {
             || now.retired != last.retired
             || now.aliases != last.aliases
         {
-            self.tenants.store(Arc::new(tenants_of(&now)));
+            let before = self.tenants.load();
+            self.tenants
+                .store(Arc::new(tenants_of(&now).keeping(&before)));
             show_vclusters(&self.metrics, &now);
         }
         if now.accounts != last.accounts || now.virtual_clusters != last.virtual_clusters {
             self.accounts.store(Arc::new(accounts_of(&now)));
         }
         if now.acls != last.acls || now.virtual_clusters != last.virtual_clusters {
-            self.acls.store(Arc::new(acls_of(&now)));
+            let before = self.acls.load();
+            self.acls.store(Arc::new(acls_of(&now).keeping(&before)));
         }
         *last = now;
     }

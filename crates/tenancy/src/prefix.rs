@@ -37,11 +37,16 @@ impl Prefixes {
 
     /// Whether some other prefix begins with `prefix`, so that not all names with it are its own.
     pub fn has_longer(&self, prefix: &str) -> bool {
+        self.longer(prefix).next().is_some()
+    }
+
+    /// The other prefixes that begin with this one.
+    pub(crate) fn longer(&self, prefix: &str) -> impl Iterator<Item = &Arc<str>> {
         let folded = fold(prefix);
-        let longer = self.prefixes.range(folded.clone()..);
-        longer
-            .take_while(|(other, _)| other.starts_with(&folded))
-            .any(|(_, other)| **other != *prefix)
+        let from = self.prefixes.range(folded.clone()..);
+        from.take_while(move |(other, _)| other.starts_with(&folded))
+            .map(|(_, other)| other)
+            .filter(move |other| ***other != *prefix)
     }
 
     /// A prefix that is taken already by `prefix`: the same, or one that differs only in `.` and `_`.

@@ -104,6 +104,17 @@ impl Tenants {
         }
     }
 
+    /// The same, but what is as it was before stays the very same: who compares pointers sees what has changed.
+    #[must_use]
+    pub fn keeping(mut self, before: &Tenants) -> Tenants {
+        for (name, tenant) in &mut self.tenants {
+            if let Some(old) = before.tenants.get(name).filter(|old| old.is_like(tenant)) {
+                *tenant = old.clone();
+            }
+        }
+        self
+    }
+
     /// The virtual cluster of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Tenant>> {
         self.tenants.get(name)
@@ -160,6 +171,24 @@ impl Tenant {
             aliases: aliases.collect(),
             targets,
         }
+    }
+
+    /// Whether names and rights are the same in both. Of other virtual clusters only those matter whose names begin with its own.
+    fn is_like(&self, other: &Tenant) -> bool {
+        let targets = |tenant: &Tenant| -> Vec<(Arc<str>, Arc<str>)> {
+            let aliases = tenant.aliases.iter();
+            aliases
+                .map(|(name, alias)| (name.clone(), alias.target.clone()))
+                .collect()
+        };
+        self.name == other.name
+            && self.rights == other.rights
+            && targets(self) == targets(other)
+            && (self.is_passthrough()
+                || self
+                    .prefixes
+                    .longer(&self.prefix)
+                    .eq(other.prefixes.longer(&other.prefix)))
     }
 
     /// Its name.
@@ -319,6 +348,29 @@ mod tests {
         assert_eq!(tenants.get("AB").unwrap().logical("ABx"), Some("x"));
         assert_eq!(a.cluster_id("id"), "A@id");
         assert!(tenants.get("AC").is_none());
+    }
+
+    #[test]
+    fn what_has_not_changed_is_kept() {
+        let define = |names: &[&str], super_user: &str| {
+            let define = |name: &&str| Definition {
+                name: (*name).to_owned(),
+                rights: Rights {
+                    super_users: [super_user.to_owned()].into(),
+                    ..Rights::default()
+                },
+            };
+            Tenants::new(names.iter().map(define).collect(), [], [])
+        };
+        let is_kept = |old: &Tenants, new: &Tenants, name: &str| {
+            Arc::ptr_eq(old.get(name).unwrap(), new.get(name).unwrap())
+        };
+        let old = define(&["A", "B"], "x");
+        let new = define(&["A", "B", "BC"], "x").keeping(&old);
+        assert!(is_kept(&old, &new, "A") && !is_kept(&old, &new, "B"));
+        assert!(!new.get("B").unwrap().has_topic("C"));
+        let other = define(&["A", "B"], "y").keeping(&old);
+        assert!(!is_kept(&old, &other, "A") && is_kept(&old, &other, PASSTHROUGH));
     }
 
     #[test]

@@ -14,6 +14,19 @@ pub struct Acls {
 }
 
 impl Acls {
+    /// The same, but what is as it was before stays the very same: who compares pointers sees what has changed.
+    #[must_use]
+    pub fn keeping(self, before: &Acls) -> Acls {
+        let kept = self.vclusters.iter().map(|(name, acls)| {
+            let old = before.vclusters.get(name);
+            let old = old.filter(|old| old.bindings == acls.bindings);
+            (name.clone(), old.unwrap_or(acls).clone())
+        });
+        Acls {
+            vclusters: Arc::new(kept.collect()),
+        }
+    }
+
     /// The bindings of one virtual cluster; `None` if it has none.
     pub fn vcluster(&self, name: &str) -> Option<&Arc<VclusterAcls>> {
         self.vclusters.get(name)
