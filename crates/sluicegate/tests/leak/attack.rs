@@ -40,7 +40,7 @@ fn nothing_of_others_is_heard() {
                 scope.spawn(move || {
                     let mut shooter = Shooter::new(world, at);
                     let start = at * pairs.len() / SHOOTERS;
-                    shooter.run(pairs, start, count / SHOOTERS);
+                    shooter.run(pairs, start, count.div_ceil(SHOOTERS));
                     shooter.tally
                 })
             })

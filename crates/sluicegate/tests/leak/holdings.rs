@@ -67,7 +67,7 @@ struct Reader<'w> {
 impl Reader<'_> {
     /// Asks, and keeps the answer.
     fn note(&mut self, node: i32, api: ApiKey, version: i16, body: &Value) -> Result<()> {
-        let mut answer = self.direct.ask(node, api, version, body)?;
+        let mut answer = self.direct.once(node, api, version, body)?;
         normalise(&mut answer);
         self.holdings
             .insert(format!("{api} of broker {node}: {body}"), answer);
@@ -102,7 +102,7 @@ impl Reader<'_> {
         list: &str,
         name: &str,
     ) -> Result<()> {
-        let mut answer = self.direct.ask(node, api, version, body)?;
+        let mut answer = self.direct.once(node, api, version, body)?;
         normalise(&mut answer);
         let names = &self.world.names;
         let elements = answer[list].as_array().into_iter().flatten();
@@ -223,7 +223,7 @@ impl Reader<'_> {
         let mut answer = self
             .world
             .victim()
-            .ask(LEADER, ApiKey::DESCRIBE_ACLS, 3, &any)?;
+            .once(LEADER, ApiKey::DESCRIBE_ACLS, 3, &any)?;
         normalise(&mut answer);
         self.holdings
             .insert("access control lists of the victim".to_owned(), answer);

@@ -191,6 +191,22 @@ impl Client {
         self.open.remove(&node);
     }
 
+    /// Asks a broker once.
+    pub(crate) fn once(
+        &mut self,
+        node: i32,
+        api: ApiKey,
+        version: i16,
+        body: &Value,
+    ) -> Result<Value> {
+        let door = self.door.clone();
+        let answer = self.line(node)?.call(&door, api, version, body);
+        if answer.is_err() {
+            self.hang_up(node);
+        }
+        answer
+    }
+
     /// Asks a broker; asks again while a coordinator or a new partition is not ready.
     pub(crate) fn ask(
         &mut self,
@@ -202,14 +218,9 @@ impl Client {
         /// Unknown topic, no leader, not leader, loading, not available, not coordinator, concurrent transactions, unknown id.
         const NOT_READY: [i64; 8] = [3, 5, 6, 14, 15, 16, 51, 100];
         wait::until(&format!("an answer to {api}"), LIMIT, || {
-            let door = self.door.clone();
-            let answer = self.line(node)?.call(&door, api, version, body);
-            let answer = match answer {
+            let answer = match self.once(node, api, version, body) {
                 Ok(answer) => answer,
-                Err(error) => {
-                    self.hang_up(node);
-                    return Ok(Some(Err(error)));
-                }
+                Err(error) => return Ok(Some(Err(error))),
             };
             let codes = error_codes(api, &answer);
             let is_ready = codes.iter().all(|code| !NOT_READY.contains(code));
