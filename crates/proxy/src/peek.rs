@@ -95,6 +95,14 @@ pub(crate) fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), WalkEr
     }
 }
 
+/// A request body without bytes behind the last field, if there are any.
+pub(crate) fn message(api: ApiKey, version: i16, body: &[u8]) -> &[u8] {
+    match wire::walk::validate(api, version, Direction::Request, body) {
+        Err(WalkError::TrailingBytes { offset }) => body.get(..offset).unwrap_or(body),
+        _ => body,
+    }
+}
+
 /// Recognises what is commonly sent to a Kafka port by mistake; a hint for the log.
 pub(crate) fn foreign_protocol(bytes: &[u8]) -> Option<&'static str> {
     const HTTP: [&[u8]; 7] = [

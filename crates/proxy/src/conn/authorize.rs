@@ -168,6 +168,7 @@ impl Connection {
     ) -> Result<Judged, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
+        let body = peek::message(api, version, body);
         let tenant = self.access.tenant(&self.worker.shared.access);
         let sessionless = match self.session(head, body)? {
             Session::Fine => None,
