@@ -1,0 +1,158 @@
+//! What all tests share: brokers behind relays, and gateways in front of them.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use testkit::http::Request as HttpRequest;
+use testkit::raw::{RawClient, Request};
+use testkit::relay::Relay;
+use testkit::{Error, Gateway, GatewayOptions, KafkaCluster, Listener, Release, Result, wait};
+
+use crate::scrape::Scrape;
+
+/// How long conditions may take, the machine being busy.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// User and password of the admin port.
+pub(crate) const ADMIN: (&str, &str) = ("admin-user", "admin-pass-1");
+
+/// Broker that raw clients talk to: that of the first port.
+pub(crate) const BROKER: i32 = 1;
+
+pub(crate) struct World {
+    pub(crate) cluster: KafkaCluster,
+    /// Clients are anonymous.
+    pub(crate) open: Front,
+    /// Clients authenticate.
+    pub(crate) secured: Front,
+}
+
+/// The world, for one test at a time.
+pub(crate) fn world() -> Result<MutexGuard<'static, World>> {
+    static WORLD: OnceLock<Result<Mutex<World>, String>> = OnceLock::new();
+    let world = WORLD.get_or_init(|| World::start().map(Mutex::new).map_err(|e| e.to_string()));
+    match world {
+        Ok(world) => Ok(world.lock().unwrap_or_else(PoisonError::into_inner)),
+        Err(error) => Err(Error::Violated(error.clone())),
+    }
+}
+
+impl World {
+    fn start() -> Result<World> {
+        let cluster = KafkaCluster::start(Release::V4_3)?;
+        let bootstrap = cluster.bootstrap(Listener::Relayed);
+        let admins = format!(
+            r#"[{{"username":"{}","password":"{}","admin":true}}]"#,
+            ADMIN.0, ADMIN.1
+        );
+        let options = || {
+            GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), &bootstrap)
+                .env("GATEWAY_UPSTREAM_THREAD", "1")
+                .env("GATEWAY_DOWNSTREAM_THREAD", "1")
+                .env("GATEWAY_ADMIN_API_USERS", &admins)
+        };
+        let secured = options()
+            .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
+            .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+            .env(
+                "GATEWAY_USER_POOL_SECRET_KEY",
+                "c2lnbmluZy1rZXktb2YtdGhlLXRlc3RzLTMyYnl0ZXM=",
+            );
+        Ok(World {
+            open: Front {
+                gateway: options().start()?,
+            },
+            secured: Front {
+                gateway: secured.start()?,
+            },
+            cluster,
+        })
+    }
+
+    /// Acts on the relay in front of [`BROKER`].
+    pub(crate) fn relay<T>(&self, act: impl FnOnce(&Relay) -> T) -> T {
+        self.cluster.with_relay(BROKER, act)
+    }
+}
+
+/// A gateway.
+pub(crate) struct Front {
+    pub(crate) gateway: Gateway,
+}
+
+impl Front {
+    pub(crate) fn text(&self, accept: &str) -> Result<String> {
+        let request = HttpRequest::new("GET", "/metrics").basic(ADMIN.0, ADMIN.1);
+        let (status, text) = request
+            .header("accept", accept)
+            .send(self.gateway.http_port())?;
+        match status {
+            200 => Ok(text),
+            _ => Err(Error::Answer(format!("{status} to GET /metrics: {text}"))),
+        }
+    }
+
+    pub(crate) fn scrape(&self) -> Result<Scrape> {
+        Scrape::parse(&self.text("text/plain")?)
+    }
+
+    /// A call of the API that succeeds; gives the answer.
+    pub(crate) fn call(&self, method: &'static str, path: &str, body: &str) -> Result<String> {
+        let request = HttpRequest::new(method, path).basic(ADMIN.0, ADMIN.1);
+        let body = serde_json::from_str(body).map_err(|e| Error::Answer(e.to_string()))?;
+        let (status, text) = request.json(&body).send(self.gateway.http_port())?;
+        match status {
+            200 | 204 => Ok(text),
+            _ => Err(Error::Answer(format!(
+                "{status} to {method} {path}: {text}"
+            ))),
+        }
+    }
+
+    /// Scrapes until `holds`: what a client has seen may not have been counted yet.
+    pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
+        let mut last = self.scrape()?;
+        let outcome = wait::until_true(what, LIMIT, || {
+            if let Ok(scrape) = self.scrape() {
+                last = scrape;
+            }
+            holds(&last)
+        });
+        match outcome {
+            Ok(()) => Ok(last),
+            Err(error) => Err(Error::Violated(format!("{error}: {last:#?}"))),
+        }
+    }
+
+    /// A connection to the port of [`BROKER`].
+    pub(crate) fn connect(&self) -> Result<RawClient> {
+        RawClient::connect(&self.gateway.address(0))
+    }
+}
+
+/// Metadata v1 of no topic.
+pub(crate) const METADATA: Request<'static> = Request {
+    api: 3,
+    version: 1,
+    flexible: false,
+    client_id: "metrics",
+    body: &[0, 0, 0, 0],
+};
+
+/// A heartbeat v0 of somebody who is in no group: always an error.
+pub(crate) const HEARTBEAT: Request<'static> = Request {
+    api: 12,
+    version: 0,
+    flexible: false,
+    client_id: "metrics",
+    body: &[0, 1, b'g', 0, 0, 0, 1, 0, 1, b'm'],
+};
+
+/// ApiVersions in a version that there is not.
+pub(crate) const UNKNOWN_VERSION: Request<'static> = Request {
+    api: 18,
+    version: 99,
+    flexible: true,
+    client_id: "metrics",
+    body: &[1, 1, 0],
+};
