@@ -40,7 +40,9 @@ pub(super) fn look(api: ApiKey, version: i16, answer: &[u8]) -> Seen {
     let mut seen = Seen::default();
     let header = wire::header::response_header_len(api, version, answer);
     let body = header.ok().and_then(|header| answer.get(header..));
-    if let (Some(body), Some(plan)) = (body, PLANS.get(api, version, Direction::Response)) {
+    // A version that is not known is answered in version 0 (KIP-511).
+    let plan = |version| PLANS.get(api, version, Direction::Response);
+    if let (Some(body), Some(plan)) = (body, plan(version).or_else(|| plan(0))) {
         let _ = plan.visit(body, &mut seen);
     }
     seen
@@ -84,6 +86,8 @@ mod tests {
             Seen::default()
         );
         assert_eq!(look(ApiKey(1000), 0, &delete), Seen::default());
+        let unsupported = [0, 0, 0, 1, 0, 35, 0, 0, 0, 0];
+        assert_eq!(look(ApiKey::API_VERSIONS, 99, &unsupported).error, Some(35));
     }
 
     #[test]
