@@ -155,6 +155,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_zipped_is_the_scrape() {
+        use std::io::Read;
+
+        let metrics = Metrics::new(&telemetry::metrics::MetricsSettings::default());
+        for i in 0..2000 {
+            metrics.authorization_denied("TOPIC", &i.to_string());
+        }
+        let place = || {
+            let places = Arc::new(Semaphore::new(1));
+            places.try_acquire_owned().expect("it is free")
+        };
+        let read = |gzip| {
+            let mut chunks = Chunks {
+                encoding: metrics.encode(Format::Text),
+                gzip,
+                _place: place(),
+            };
+            let mut all = Vec::new();
+            while let Some(chunk) = chunks.next().expect("memory takes all") {
+                all.extend(chunk);
+            }
+            all
+        };
+        let zipped = read(Some(GzEncoder::new(Vec::new(), Compression::fast())));
+        let mut text = String::new();
+        let mut reader = flate2::read::GzDecoder::new(zipped.as_slice());
+        reader.read_to_string(&mut text).expect("it is gzip");
+        let denied = |text: &str| {
+            text.matches("\ngateway_authorization_denied_total{")
+                .count()
+        };
+        assert_eq!(denied(&text), 2000);
+        assert!(zipped.len() * 4 < text.len());
+        assert_eq!(denied(&String::from_utf8_lossy(&read(None))), 2000);
+    }
+
+    #[test]
     fn gzip_is_sent_to_those_who_take_it() {
         for (accepted, expected) in [
             ("", false),
