@@ -13,6 +13,9 @@ use crate::walk::{WalkError, validate};
 /// A request whose tree has more nodes than this is refused: a byte of a body can become a node of some 40 bytes.
 const MAX_NODES: usize = 1 << 22;
 
+/// A small request may have this many; beyond them there is one for each byte. Structs have nodes for fields that their version lacks, too.
+const FREE_NODES: usize = 1 << 16;
+
 /// Why a body is not understood, or not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TreeError {
@@ -254,7 +257,7 @@ pub fn decode(
         version,
         flexible: spec.is_flexible(dir, version),
         nodes_left: match dir {
-            Direction::Request => MAX_NODES,
+            Direction::Request => MAX_NODES.min(FREE_NODES + body.len()),
             Direction::Response => usize::MAX,
         },
     };
