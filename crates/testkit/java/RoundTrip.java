@@ -9,6 +9,7 @@ import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.Collections;
 import java.util.List;
@@ -92,16 +93,31 @@ public class RoundTrip {
         slots.acquire();
         long begin = System.nanoTime();
         try {
-            if (task[1].equals("authenticate")) {
-                authenticate(task[2], settings);
-            } else {
-                roundTrip(task[2], settings);
-            }
-            answer(task[0], "ok", begin, 1, "");
+            String text = work(task[1], task[2], settings);
+            answer(task[0], "ok", begin, text.isEmpty() ? 1 : text.split("\n").length, text);
         } catch (Throwable problem) {
             answer(task[0], "failed", begin, 0, chain(problem));
         } finally {
             slots.release();
+        }
+    }
+
+    /** Does a task to its end; gives the lines that it has to tell. */
+    private static String work(String kind, String topic, Properties settings) throws Exception {
+        switch (kind) {
+            case "authenticate":
+                authenticate(topic, settings);
+                return "";
+            case "round-trip":
+                roundTrip(topic, settings);
+                return "";
+            case "consume":
+                return consume(topic, settings);
+            default:
+                // Programs that only newer clients can run are classes of their own.
+                return (String) Class.forName("Modern")
+                    .getMethod("work", String.class, String.class, Properties.class)
+                    .invoke(null, kind, topic, settings);
         }
     }
 
@@ -176,11 +192,54 @@ public class RoundTrip {
         }
     }
 
-    private static KafkaProducer<String, String> producer(Properties settings) {
+    /**
+     * Subscribes to topics (separated by commas) or, if `pattern` is set, to those that it matches, and reads `count` records
+     * in a group. Each becomes a line of topic, partition, offset and value.
+     */
+    private static String consume(String topics, Properties settings) {
+        int count = Integer.parseInt((String) settings.remove("count"));
+        String pattern = (String) settings.remove("pattern");
+        StringBuilder lines = new StringBuilder();
+        try (KafkaConsumer<String, String> consumer =
+                new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+            if (pattern == null) {
+                consumer.subscribe(Arrays.asList(topics.split(",")));
+            } else {
+                consumer.subscribe(Pattern.compile(pattern));
+            }
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+            for (int seen = 0; seen < count; ) {
+                if (System.nanoTime() > deadline) {
+                    throw new IllegalStateException(
+                        "timed out after " + seen + " of " + count + " records\n" + lines + places(consumer));
+                }
+                for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(200))) {
+                    lines.append(record.topic()).append(' ').append(record.partition()).append(' ')
+                        .append(record.offset()).append(' ').append(record.value()).append('\n');
+                    seen++;
+                }
+            }
+            consumer.commitSync();
+        }
+        return lines.toString();
+    }
+
+    /** Where a consumer stands, to tell why records do not come. */
+    private static String places(KafkaConsumer<String, String> consumer) {
+        StringBuilder text = new StringBuilder();
+        for (TopicPartition partition : consumer.assignment()) {
+            text.append(partition).append(" at ").append(consumer.position(partition)).append(" of ")
+                .append(consumer.endOffsets(Collections.singleton(partition))).append(" from ")
+                .append(consumer.beginningOffsets(Collections.singleton(partition))).append('\n');
+        }
+        return text.toString();
+    }
+
+    static KafkaProducer<String, String> producer(Properties settings) {
         return new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer());
     }
 
-    private static Properties copy(Properties settings) {
+    static Properties copy(Properties settings) {
         Properties copy = new Properties();
         copy.putAll(settings);
         return copy;

@@ -1,4 +1,4 @@
-//! The Java side: a program compiled once per release and kept in the cache.
+//! The Java side: programs compiled once per release and kept in the cache.
 
 use super::{AT_A_TIME, HOSTS};
 use crate::dirs::{self, Scratch};
@@ -9,7 +9,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-const SOURCE: &str = include_str!("../../java/RoundTrip.java");
+const ROUND_TRIP: &str = include_str!("../../java/RoundTrip.java");
+const MODERN: &str = include_str!("../../java/Modern.java");
+
+/// The programs of a release, as file name and text.
+fn sources(release: Release) -> &'static [(&'static str, &'static str)] {
+    match release {
+        Release::V4_3 => &[("RoundTrip.java", ROUND_TRIP), ("Modern.java", MODERN)],
+        Release::V2_1 | Release::V3_9 => &[("RoundTrip.java", ROUND_TRIP)],
+    }
+}
 
 pub(super) fn start(release: Release, port: u16, scratch: &Scratch) -> Result<Process> {
     let classes = compiled(release)?;
@@ -35,9 +44,10 @@ pub(super) fn start(release: Release, port: u16, scratch: &Scratch) -> Result<Pr
     .start()
 }
 
-/// Where the compiled program lies. Takes its name last, so that an interrupted or concurrent call does no harm.
+/// Where the compiled programs lie. Takes its name last, so that an interrupted or concurrent call does no harm.
 fn compiled(release: Release) -> Result<PathBuf> {
-    let sum = digest::digest(&digest::SHA256, SOURCE.as_bytes());
+    let all: String = sources(release).iter().map(|(_, text)| *text).collect();
+    let sum = digest::digest(&digest::SHA256, all.as_bytes());
     let sum: String = sum.as_ref()[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -50,11 +60,17 @@ fn compiled(release: Release) -> Result<PathBuf> {
         return Ok(classes);
     }
     let scratch = Scratch::new("round-trip")?;
-    let (source, fresh) = (scratch.join("RoundTrip.java"), scratch.join("classes"));
-    fs::write(&source, SOURCE).map_err(Error::io("write RoundTrip.java"))?;
+    let fresh = scratch.join("classes");
+    let mut files = Vec::new();
+    for (name, text) in sources(release) {
+        let file = scratch.join(name);
+        fs::write(&file, text).map_err(Error::io(format!("write {name}")))?;
+        files.push(file);
+    }
     let output = Command::new("javac")
         .args(["-nowarn", "-proc:none", "-cp", &release.class_path()?, "-d"])
-        .args([&fresh, &source])
+        .arg(&fresh)
+        .args(&files)
         .output()
         .map_err(|error| Error::Missing {
             program: "javac",
@@ -62,7 +78,7 @@ fn compiled(release: Release) -> Result<PathBuf> {
         })?;
     if !output.status.success() {
         return Err(Error::Exit {
-            program: format!("javac RoundTrip.java (Kafka {})", release.version()),
+            program: format!("javac of the driver (Kafka {})", release.version()),
             status: output.status.code().unwrap_or(-1),
             output: tail(&String::from_utf8_lossy(&output.stderr), 30),
         });

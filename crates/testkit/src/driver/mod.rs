@@ -67,6 +67,33 @@ pub enum Task {
     Authenticate,
     /// One record to each partition of the topic, acknowledged, and read back.
     RoundTrip,
+    /// Java only: read `count` records of topics (separated by commas; or of those that `pattern` matches) in a group, commit,
+    /// leave. The report has a line of topic, partition, offset and value for each.
+    Consume,
+    /// Java of the current release only: [`Task::Consume`] in a share group.
+    Share,
+    /// Java of the current release only: [`Task::Consume`] where the topic is an expression that the brokers evaluate.
+    Match,
+    /// Java of the current release only: copy a partition 0 up to offset `end` to the topic `to`, in transactions.
+    Copy,
+    /// Java of the current release only: call every method of the admin client, with `group.id` and `transactional.id` of
+    /// the topic's users. The report has a line for each: `method = answer`, `method ! class: message`, or `method ?` if there
+    /// is no call of it.
+    Sweep,
+}
+
+impl Task {
+    fn kind(self) -> &'static str {
+        match self {
+            Task::Authenticate => "authenticate",
+            Task::RoundTrip => "round-trip",
+            Task::Consume => "consume",
+            Task::Share => "share",
+            Task::Match => "match",
+            Task::Copy => "copy",
+            Task::Sweep => "sweep",
+        }
+    }
 }
 
 /// What became of a task.
@@ -76,9 +103,9 @@ pub struct Report {
     pub ok: bool,
     /// How long it took.
     pub took: Duration,
-    /// How often it succeeded: acknowledged records, or round trips.
+    /// How often it succeeded: acknowledged records, or round trips; or the number of lines that it has to tell.
     pub count: u64,
-    /// Errors: of Java, class and message of each cause; of librdkafka, its codes and reasons.
+    /// What the task has to tell. Errors: of Java, class and message of each cause; of librdkafka, its codes and reasons.
     pub text: String,
 }
 
@@ -160,11 +187,7 @@ impl Driver {
     /// # Errors
     /// The process has ended.
     pub fn give(&self, task: Task, topic: &str, access: &Access) -> Result<Given<'_>> {
-        let kind = match task {
-            Task::Authenticate => "authenticate",
-            Task::RoundTrip => "round-trip",
-        };
-        self.send(kind, topic, &self.settings(access))
+        self.send(task.kind(), topic, &self.settings(access))
     }
 
     /// Gives it a task and waits for its end.
