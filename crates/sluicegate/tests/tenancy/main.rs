@@ -1,0 +1,75 @@
+//! Virtual clusters from the outside: what the users of one see, and what they never see.
+//!
+//! One Kafka cluster and one gateway serve all tests; each makes virtual clusters of its own. Heavier runs are behind
+//! environment variables, see [`scale`].
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`world`] | brokers, gateway, virtual clusters and their users |
+//! | [`api`] | the admin API |
+//! | [`caller`], [`ask`] | requests of any kind, and those that many tests send |
+//! | [`names`] | topics of the same name, names of others |
+//! | [`groups`], [`transactions`] | the same of groups and transactional ids, and all kinds of members |
+//! | [`listing`] | pages, texts of errors, addresses |
+//! | [`statics`] | a large group |
+//! | [`attacks`] | ids, sessions and identities of others |
+//! | [`sweep`] | every method of the admin client, and what is the operator's |
+//! | [`identity`], [`access`] | who comes in, and what they may do |
+//! | [`aliases`] | topics under other names |
+//! | [`storage`] | what is kept, by one gateway and by two |
+//! | [`island`] | brokers that create topics, forget offsets, and go away |
+//! | [`equivalence`] | a virtual cluster answers as a plain Kafka does |
+//! | [`side`] | one run of a case of that comparison |
+//! | [`differences`] | what may differ |
+//! | [`cases`], [`prepare`] | the cases, shared with `tests/differential` |
+
+mod access;
+mod aliases;
+mod api;
+mod ask;
+mod attacks;
+mod caller;
+#[path = "../differential/cases/mod.rs"]
+mod cases;
+mod differences;
+mod equivalence;
+mod groups;
+mod identity;
+mod island;
+mod listing;
+#[path = "../shared/message.rs"]
+mod message;
+mod names;
+#[path = "../shared/normal.rs"]
+mod normal;
+#[path = "../differential/prepare.rs"]
+mod prepare;
+#[path = "../shared/records.rs"]
+mod records;
+mod side;
+mod statics;
+mod storage;
+mod sweep;
+mod transactions;
+#[path = "../shared/way.rs"]
+mod way;
+mod world;
+
+/// A number that a variable can raise for a heavier run.
+fn scale(variable: &str, everyday: u64) -> u64 {
+    let set = std::env::var(variable).ok();
+    set.and_then(|number| number.parse().ok())
+        .unwrap_or(everyday)
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// The clients of librdkafka run in this very program, started again; see [`testkit::driver::shared`].
+#[test]
+fn driver() -> testkit::Result<()> {
+    testkit::driver::serve_if_asked()
+}
