@@ -29,13 +29,15 @@ pub fn in_session(api: ApiKey, version: i16, body: &[u8]) -> Result<InSession, E
     )?;
     // Epochs below these mean nothing; brokers look for the session first.
     const FULL: [i64; 2] = [-1, 0];
-    let Some(epoch) = epoch.filter(|_| session != Some(0)) else {
+    let Some(epoch) = epoch else {
         return Ok(InSession::Not);
     };
     // A share session has no id but the member's.
     let id = session.and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
     Ok(match FULL.contains(&epoch) {
+        true if id == 0 && epoch == 0 => InSession::Begins,
         true if id == 0 => InSession::Not,
+        false if session == Some(0) => InSession::Not,
         true => InSession::Ends(id),
         false => InSession::Goes(id),
     })
@@ -54,6 +56,8 @@ pub fn without_session(version: i16, body: &[u8]) -> Result<Bytes, Error> {
 pub enum InSession {
     /// It is not.
     Not,
+    /// It begins one.
+    Begins,
     /// It is also about topics that were named before in the session of this id; 0: in the member's share session.
     Goes(i32),
     /// It ends the session of this id, and names all of its topics.

@@ -50,8 +50,8 @@ pub struct Security {
     pub acl_enabled: bool,
     /// Those whom no access control applies to, without `User:`.
     pub super_users: Vec<String>,
-    /// Topics that hold the gateway's own resources: no client sees them.
-    pub own_topics: Arc<HashSet<String>>,
+    /// Names of the gateway's own topics, group and transaction: no client sees them.
+    pub own_names: Arc<HashSet<String>>,
     /// Writes changes of the access control lists.
     pub acl_writer: Arc<dyn AclWriter>,
     /// How names are read from relayed exchanges.
@@ -145,7 +145,7 @@ impl Security {
             .observed_by(Arc::new(watch))
             .creating(self.auto_creation);
         match tenant {
-            Place::Passthrough(_) => view.hiding(self.own_topics.clone()),
+            Place::Passthrough(_) => view.hiding(self.own_names.clone()),
             Place::Within(tenant) => view
                 .declared(tenant.rights().declared)
                 .within(Arc::new(Names(tenant.clone()))),
@@ -306,6 +306,17 @@ impl Access {
     pub(crate) fn view(&self, security: &Security) -> AclView {
         self.refresh(security);
         self.view.borrow().rights.clone()
+    }
+
+    /// What the client may do and what names it knows resources by, of one moment: no change can come between the two. `None`: its virtual
+    /// cluster is gone.
+    pub(crate) fn seen(&self, security: &Security) -> Option<(AclView, Option<Arc<Tenant>>)> {
+        self.refresh(security);
+        let view = self.view.borrow();
+        match view.place {
+            Place::Gone => None,
+            _ => Some((view.rights.clone(), view.place.tenant().cloned())),
+        }
     }
 
     /// What names the client knows resources by; `None`: by their own.

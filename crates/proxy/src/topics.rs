@@ -28,6 +28,9 @@ const MAX_KNOWN: usize = 200_000;
 /// An id that nobody knew is not asked for again within this time.
 const UNKNOWN_FOR: Duration = Duration::from_millis(250);
 
+/// Ids that are looked at in one request; those beyond are unknown.
+const MAX_ASKED: usize = 10_000;
+
 /// Unknown ids that are remembered as such.
 const MAX_UNKNOWN: usize = 10_000;
 
@@ -85,6 +88,7 @@ impl Topics {
         let known = self.known.load_full(); // somebody else may have asked meanwhile
         let wanted: Vec<[u8; 16]> = ids
             .iter()
+            .take(MAX_ASKED)
             .filter(|id| !known.contains_key(*id) && !unknown.contains_key(*id))
             .copied()
             .collect();
@@ -138,13 +142,27 @@ impl Topics {
             let name = StrBytes::from_string(name.to_string());
             MetadataRequestTopic::default().with_name(Some(name.into()))
         };
-        let answer = self.ask(Some(missing.iter().map(topic).collect())).await?;
-        self.learn(&answer);
+        let answer = self.ask(Some(missing.iter().map(topic).collect())).await;
         let mut targets = match self.targets.load_full() {
             all if all.len() > MAX_KNOWN => Ids::new(),
             all => Ids::clone(&all),
         };
         let now = Instant::now();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Those who wait need not ask again one after the other: what was known is used for a while longer.
+                let known = |name| {
+                    let id = targets.get(&name).and_then(|(id, _)| *id);
+                    (name, (id, now))
+                };
+                let old: Vec<_> = missing.into_iter().map(known).collect();
+                targets.extend(old);
+                self.targets.store(Arc::new(targets));
+                return Err(error);
+            }
+        };
+        self.learn(&answer);
         targets.extend(missing.into_iter().map(|name| (name, (None, now))));
         for topic in &answer.topics {
             if let Some(name) = &topic.name
@@ -230,6 +248,9 @@ impl Topics {
                 .then(|| (topic.topic_id.into_bytes(), Arc::from(name.as_str())))
         });
         let found: Vec<([u8; 16], Arc<str>)> = found.collect();
+        if found.is_empty() {
+            return self.known.load_full();
+        }
         self.known.rcu(|known| {
             let mut names = match known.len() + found.len() > MAX_KNOWN {
                 true => Names::new(),

@@ -93,7 +93,7 @@ impl Health {
 }
 
 /// What the gateway itself uses in Kafka.
-fn internal_names(config: &Config) -> BTreeSet<String> {
+pub(crate) fn internal_names(config: &Config) -> BTreeSet<String> {
     let id = &config.cluster_id;
     let own = [config.group_id.clone(), format!("_conduktor_{id}_store")];
     let topics = config.state.names().map(str::to_owned);

@@ -108,7 +108,7 @@ impl Identities {
                 .iter()
                 .map(|user| user.strip_prefix("User:").unwrap_or(user).to_owned())
                 .collect(),
-            own_topics: Arc::new(own_topics(config)),
+            own_names: Arc::new(own_names(config)),
             acl_writer,
             relayed: RelayedOptions::from(&config.security),
             metrics: metrics.clone(),
@@ -212,22 +212,12 @@ fn tell(material: &ServerMaterial, metrics: &Metrics) {
 }
 
 /// The topics that clients may not change; none if there is no store.
-fn own_topics(config: &Config) -> HashSet<String> {
-    if !config.needs_state() {
-        return HashSet::new();
+/// Whatever the gateway keeps in Kafka, and keeps it by.
+fn own_names(config: &Config) -> HashSet<String> {
+    match config.needs_state() {
+        false => HashSet::new(),
+        true => crate::health::internal_names(config).into_iter().collect(),
     }
-    let state = &config.state;
-    [
-        &state.accounts,
-        &state.acls,
-        &state.vclusters,
-        &state.topic_mappings,
-        &state.groups,
-        &state.interceptor_configs,
-    ]
-    .into_iter()
-    .cloned()
-    .collect()
 }
 
 fn report(problems: Vec<Problem>) -> Report {

@@ -225,6 +225,9 @@ fn take_turns(
     if names.values().all(|names| names.len() < 2) {
         return Ok(None);
     }
+    // Counted only here, so that requests in between do not make one of them lose every time.
+    let turn = context.turn.get();
+    context.turn.set(turn.wrapping_add(1));
     let element = tree::element(tree::message(asked.api, Direction::Response), answered);
     let mut waiting = Vec::new();
     root.edit_list(requested, |list| {
@@ -235,7 +238,7 @@ fn take_turns(
             };
             let (physical, logical) = identify(topic, context, ids)?;
             let names = names.get(&physical).map(Vec::as_slice).unwrap_or_default();
-            match names.get(context.turn % names.len().max(1)) {
+            match names.get(turn % names.len().max(1)) {
                 Some(next) if *next != logical => {
                     waiting.push(Node::Record(topic_error(element, topic, code, finish)));
                 }

@@ -19,6 +19,9 @@ pub(crate) enum Blob {
 /// At the very end, before the length of the trailer: nothing that a client would write by chance.
 const MAGIC: &[u8; 8] = b"\x00slgate\x01";
 
+/// Names in one list. More than this are left as they are, which harms nobody but the group: brokers then know nothing of its topics.
+const MAX_NAMES: usize = 20_000;
+
 /// Its length and the magic.
 const FOOTER: usize = 4 + MAGIC.len();
 
@@ -183,6 +186,9 @@ impl<'a> Reader<'a> {
     /// A count, and what it counts.
     fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = usize::try_from(self.int()?).ok()?;
+        if count > MAX_NAMES {
+            return None;
+        }
         // Each takes two bytes at least.
         let mut list = Vec::with_capacity(count.min(self.0.len() / 2));
         for _ in 0..count {

@@ -15,7 +15,7 @@
 //! let context = Context {
 //!     tenant: tenants.get("team").unwrap(),
 //!     topics: &(),
-//!     turn: 0,
+//!     turn: &Default::default(),
 //!     configures_aliases: false,
 //!     auto_creation: false,
 //!     subscribed: &[],

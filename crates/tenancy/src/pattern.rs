@@ -3,11 +3,17 @@
 use regex::{Regex, RegexBuilder};
 
 /// Bytes that a compiled expression may take.
-const MAX_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 1 << 18;
+
+/// Bytes of an expression.
+const MAX_LEN: usize = 4096;
 
 /// Compiles an expression in RE2's syntax that has to match a whole name. `None`: it is none, or a monstrous one. Matching takes time in
 /// proportion to the name, whatever the expression.
 pub(crate) fn compile(text: &str) -> Option<Regex> {
+    if text.len() > MAX_LEN {
+        return None;
+    }
     // Checked alone first: it must not close the brackets around it.
     let build = |text: &str| {
         RegexBuilder::new(text)

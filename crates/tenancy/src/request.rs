@@ -4,6 +4,7 @@
 //! it is called in Kafka, and a few things that access control knows nothing of.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub struct Context<'a> {
     /// Knows the ids that [`topic_ids`] lists and those of the targets of aliases, as far as anybody does.
     pub topics: &'a dyn Topics,
     /// Counts requests: where two names of one topic cannot go in one request, they take turns.
-    pub turn: usize,
+    pub turn: &'a Cell<usize>,
     /// Whether topics may be configured through their aliases.
     pub configures_aliases: bool,
     /// `GATEWAY_AUTO_CREATE_TOPICS_ENABLED`
@@ -98,6 +99,8 @@ pub fn map(
 ) -> Result<Mapped, TreeError> {
     match rule(api) {
         Some(Rule::Mapped) => {}
+        // Where names are the brokers' own but for aliases, rights have decided already.
+        Some(Rule::Never) if context.tenant.is_passthrough() => return Ok(Mapped::AsIs),
         Some(Rule::Never) | None => return Ok(Mapped::Close),
     }
     if needs_nothing(api, version, body, context.tenant) {
@@ -125,6 +128,7 @@ pub fn map(
         told: &mut told,
         changed: &mut asked.changed,
         foreign: false,
+        lenient: false,
     };
     up.record(&mut root, Surroundings::default())?;
     for name in context.subscribed {
@@ -176,6 +180,8 @@ struct Up<'u, 'c> {
     changed: &'u mut bool,
     /// There is the id of a topic that the virtual cluster does not have.
     foreign: bool,
+    /// Ids that nobody knows do no harm here.
+    lenient: bool,
 }
 
 /// What fields mean by others around them.
@@ -237,13 +243,12 @@ impl Up<'_, '_> {
         around: Surroundings,
     ) -> Result<(), TreeError> {
         if let Node::Record(record) = value {
-            // Whatever a client forgets, it forgets of its own session.
-            let was_foreign = self.foreign;
-            self.record(record, around)?;
-            if spec.name == "ForgottenTopicsData" {
-                self.foreign = was_foreign;
-            }
-            return Ok(());
+            // Whatever a client forgets, it forgets of its own session; what a member owns may have been deleted since.
+            let was_lenient = self.lenient;
+            self.lenient |= matches!(spec.name, "ForgottenTopicsData" | "TopicPartitions");
+            let done = self.record(record, around);
+            self.lenient = was_lenient;
+            return done;
         }
         if let Node::Uuid(id) = value
             && spec.entity == Entity::TopicId
@@ -317,6 +322,7 @@ impl Up<'_, '_> {
         let own = name.as_deref().and_then(|name| tenant.logical(name));
         match own.filter(|own| !tenant.is_alias(own)) {
             Some(own) => self.learn(own, Some((*id, *id))),
+            None if self.lenient && name.is_none() => {}
             None => self.foreign |= !tenant.is_passthrough(),
         }
     }

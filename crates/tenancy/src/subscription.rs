@@ -14,8 +14,12 @@ use wire::tree::{self, Node, Record, TreeError};
 
 use crate::pattern;
 
-/// Members on one connection. Beyond this many all are forgotten; those with expressions join again.
-const MAX_MEMBERS: usize = 1000;
+/// Members on one connection; consumers have one each. Beyond this many all are forgotten: those that subscribed by an expression keep the
+/// topics of that moment until they join again.
+const MAX_MEMBERS: usize = 32;
+
+/// Names that are remembered of one member. Who has more is not remembered.
+const MAX_NAMES: usize = 10_000;
 
 /// What the members that send heartbeats over one connection have subscribed to.
 #[derive(Debug, Default)]
@@ -86,6 +90,13 @@ impl Subscriptions {
         if said.is_none() && names.is_none() && !needs_match {
             return Ok(Heartbeat::AsIs);
         }
+        if !needs_match
+            && said.is_none()
+            && names.as_ref().is_some_and(|names| names.len() > MAX_NAMES)
+        {
+            self.members.remove(&key);
+            return Ok(Heartbeat::AsIs);
+        }
         let pattern = match said {
             Some("") => Some(None),
             Some(text) => match pattern::compile(text) {
@@ -123,12 +134,16 @@ impl Subscriptions {
             return Ok(Heartbeat::AsIs);
         }
         let all = member.all();
+        let remembers = all.len() <= MAX_NAMES;
         root.set("SubscribedTopicRegex", Node::Absent);
         root.set(
             "SubscribedTopicNames",
             Node::List(all.iter().map(|name| Node::text(name)).collect()),
         );
         let body = tree::encode(api, version, Direction::Request, &root);
+        if !remembers {
+            self.members.clear();
+        }
         Ok(Heartbeat::Instead(body.into()))
     }
 

@@ -1,6 +1,7 @@
 //! Whatever Kafka answers, no name of another virtual cluster comes out; whatever a client asks, no name of its own goes in as it is.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use sluicegate_tenancy::{
@@ -118,11 +119,11 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-fn context<'a>(tenant: &'a Arc<Tenant>) -> Context<'a> {
+fn context<'a>(tenant: &'a Arc<Tenant>, turn: &'a Cell<usize>) -> Context<'a> {
     Context {
         tenant,
         topics: &Known,
-        turn: 1,
+        turn,
         configures_aliases: true,
         auto_creation: false,
         subscribed: &[],
@@ -148,7 +149,7 @@ fn no_foreign_name_comes_out() {
                         version: asked,
                         back: Some(back),
                         ..
-                    } = map(api, version, &body, &context(tenant)).unwrap()
+                    } = map(api, version, &body, &context(tenant, &Cell::new(1))).unwrap()
                     else {
                         continue;
                     };
@@ -187,7 +188,7 @@ fn every_name_gets_its_prefix() {
                 let mut root = tree::decode(api, version, Direction::Request, &body).unwrap();
                 fill(&mut root, &mut rng, &["|logical|"]);
                 let body = tree::encode(api, version, Direction::Request, &root);
-                let mapped = map(api, version, &body, &context(tenant)).unwrap();
+                let mapped = map(api, version, &body, &context(tenant, &Cell::new(1))).unwrap();
                 let (asked, body) = match mapped {
                     Mapped::AsIs => (version, body.into()),
                     Mapped::Forward { version, body, .. } => {

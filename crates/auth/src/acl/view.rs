@@ -104,9 +104,9 @@ impl AclView {
         self
     }
 
-    /// Hides topics (the gateway's own) from everybody, lists or no lists, super users included.
-    pub fn hiding(mut self, topics: Arc<HashSet<String>>) -> AclView {
-        self.hidden = Some(topics).filter(|topics| !topics.is_empty());
+    /// Hides names (of the gateway's own topics, groups and transactions) from everybody, lists or no lists, super users included.
+    pub fn hiding(mut self, names: Arc<HashSet<String>>) -> AclView {
+        self.hidden = Some(names).filter(|names| !names.is_empty());
         self
     }
 
@@ -201,10 +201,7 @@ impl AclView {
     /// Whether there can be a resource of this name for the connection at all.
     pub fn contains(&self, resource_type: ResourceType, name: &str) -> bool {
         let (namespace, hidden) = (self.namespace.as_ref(), self.hidden.as_ref());
-        let is_hidden = || {
-            resource_type == ResourceType::Topic
-                && hidden.is_some_and(|hidden| hidden.contains(name))
-        };
+        let is_hidden = || hidden.is_some_and(|hidden| hidden.contains(name));
         resource_type == ResourceType::Cluster
             || (namespace.is_none_or(|namespace| namespace.contains(resource_type, name))
                 && !is_hidden())
@@ -452,7 +449,8 @@ mod tests {
             assert_eq!(view.operations(TOPIC, "own"), 0);
         }
         let view = AclView::disabled().hiding(hidden);
-        assert!(view.allowed(Delete, ResourceType::Group, "own"));
+        assert!(!view.allowed(Delete, ResourceType::Group, "own"));
+        assert!(view.allowed(Delete, ResourceType::Group, "other"));
     }
 
     #[test]

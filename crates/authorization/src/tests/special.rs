@@ -200,7 +200,8 @@ fn fetches_with_something_denied_have_no_session() {
                 InSession::Ends(5)
             );
             let without = without_session(version, &ending).unwrap();
-            assert_eq!(in_session(api, version, &without).unwrap(), InSession::Not);
+            let begins = [InSession::Not, InSession::Begins][usize::from(epoch == 0)];
+            assert_eq!(in_session(api, version, &without).unwrap(), begins);
         }
         let answer = told(api, version, ruling(api, version, &body, &usual()));
         assert_eq!(

@@ -89,7 +89,7 @@ impl Connection {
                 return Ok(Judged::More);
             };
             let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
-            let judged = self.rule(&view, head, frame, body).await?;
+            let judged = self.rule(head, frame, body).await?;
             if !matches!(judged, Judged::AsIs) {
                 window.consume(head.frame_len);
             }
@@ -102,7 +102,7 @@ impl Connection {
         let (frame, permit) = self.hold(window, head).await?;
         let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
         let permit = Some(permit);
-        Ok(match self.rule(&view, head, &frame, body).await? {
+        Ok(match self.rule(head, &frame, body).await? {
             Judged::AsIs => Judged::Instead {
                 frame,
                 version: head.version,
@@ -159,17 +159,14 @@ impl Connection {
         Ok((frame.into(), permit))
     }
 
-    async fn rule(
-        &self,
-        view: &AclView,
-        head: &Head,
-        frame: &[u8],
-        body: &[u8],
-    ) -> Result<Judged, Failure> {
+    async fn rule(&self, head: &Head, frame: &[u8], body: &[u8]) -> Result<Judged, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
         let body = peek::message(api, version, body);
-        let tenant = self.access.tenant(&self.worker.shared.access);
+        // Of one moment, and not of when the request began to come.
+        let seen = self.access.seen(&self.worker.shared.access);
+        let (view, tenant) = seen.ok_or(Failure::AccountGone)?;
+        let view = &view;
         let sessionless = match self.session(head, body)? {
             Session::Fine => None,
             Session::Without(body) => Some(body),
@@ -251,6 +248,7 @@ impl Connection {
             between,
             rights,
             version,
+            tenant: tenant.clone(),
         });
         Ok(Judged::Instead {
             frame: match body {
@@ -289,7 +287,11 @@ impl Connection {
         };
         let targets: Vec<_> = tenant.aliases().map(|(_, target)| target).collect();
         let targets: Vec<&str> = targets.iter().map(Physical::as_str).collect();
-        self.topics().look_up(&targets).await.map_err(no_names)
+        // What was known before is good enough while Kafka is away.
+        if let Err(error) = self.topics().look_up(&targets).await {
+            tracing::debug!(target: AUTHORIZATION, %error, "the targets of aliases were not looked up");
+        }
+        Ok(())
     }
 
     /// Puts names in the place of a regular expression that a broker would match with the names of everybody's topics.
@@ -349,12 +351,10 @@ impl Connection {
             }
             false => Vec::new(),
         };
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
         let context = |topics| Context {
             tenant,
             topics,
-            turn,
+            turn: &self.turn,
             configures_aliases: !view.is_checked() && view.enabled(),
             auto_creation: view.auto_creation(),
             subscribed: &subscribed,
@@ -382,17 +382,21 @@ impl Connection {
         match in_session {
             InSession::Goes(id) if is_foreign(id) || self.session_round.get() != now => {
                 let gone = authorization::session_gone(api, version);
-                return Ok(gone.map_or(Session::Fine, |body| Session::Gone(head.answer(&body))));
+                Ok(gone.map_or(Session::Fine, |body| Session::Gone(head.answer(&body))))
             }
-            InSession::Goes(_) => return Ok(Session::Fine),
-            InSession::Ends(_) | InSession::Not => self.session_round.set(now),
-        }
-        match in_session {
             InSession::Ends(id) if is_foreign(id) => {
                 let body = authorization::without_session(version, body).map_err(broken)?;
                 Ok(Session::Without(body))
             }
-            _ => Ok(Session::Fine),
+            InSession::Begins | InSession::Ends(_) => {
+                // The one of before is not gone on with: its topics were judged by other lists.
+                if api == ApiKey::FETCH {
+                    self.fetch_session.set(0);
+                }
+                self.session_round.set(now);
+                Ok(Session::Fine)
+            }
+            InSession::Goes(_) | InSession::Not => Ok(Session::Fine),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use authorization::AnswerWork;
 use bytes::Bytes;
-use tenancy::Back;
+use tenancy::{Back, Tenant};
 use tokio::sync::{Notify, oneshot};
 use wire::api::ApiKey;
 
@@ -33,6 +34,8 @@ pub(crate) struct Work {
     pub(crate) rights: Option<AnswerWork>,
     /// The version that the client asked in, and is answered in.
     pub(crate) version: i16,
+    /// The virtual cluster as it was when the client asked.
+    pub(crate) tenant: Option<Arc<Tenant>>,
 }
 
 /// Where the answer comes from.

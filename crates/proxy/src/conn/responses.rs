@@ -381,8 +381,7 @@ impl Connection {
             return Ok(local::frame(api, work.version, correlation_id, body));
         };
         let names = self.names_for(rights, work.between, body).await?;
-        let tenant = self.tenant();
-        let names = Seen::of(&names, tenant.as_deref());
+        let names = Seen::of(&names, work.tenant.as_deref());
         let body = rights
             .apply_with(work.version, body, &names)
             .map_err(|e| malformed(api, version, &e))?;

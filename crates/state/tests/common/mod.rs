@@ -29,7 +29,12 @@ pub(crate) fn client(bootstrap: &str) -> Arc<dyn Transport> {
     let loaded = config::load(&source).expect("a valid configuration");
     let cluster = &loaded.config.upstream.main;
     let auth = auth::UpstreamAuth::new(&cluster.security).expect("no security");
-    Arc::new(proxy::Client::new(cluster, auth, "state-test".to_owned()))
+    Arc::new(proxy::Client::new(
+        cluster,
+        auth,
+        "state-test".to_owned(),
+        &telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsSettings::default()),
+    ))
 }
 
 pub(crate) fn options(id: &str) -> Options {
