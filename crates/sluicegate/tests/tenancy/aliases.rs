@@ -154,7 +154,7 @@ fn an_alias_is_not_the_topic() -> Result<()> {
     let alter = json!({ "Resources": [{
         "ResourceType": 2,
         "ResourceName": "alias",
-        "Configs": [{ "Name": "retention.ms", "ConfigOperation": 0, "Value": "3600000" }],
+        "Configs": [{ "Name": "segment.ms", "ConfigOperation": 0, "Value": "3600000" }],
     }] });
     let altered = |caller: &mut Caller| -> Result<Vec<i64>> {
         let answer = caller.ask(1, ApiKey::INCREMENTAL_ALTER_CONFIGS, 1, &alter)?;
@@ -165,7 +165,7 @@ fn an_alias_is_not_the_topic() -> Result<()> {
     let describe = json!({ "Resources": [{
         "ResourceType": 2,
         "ResourceName": "alias",
-        "ConfigurationKeys": ["retention.ms"],
+        "ConfigurationKeys": ["segment.ms"],
     }] });
     wait::until_true("the new value", LIMIT, || {
         let answer = clerk.must(1, ApiKey::DESCRIBE_CONFIGS, 4, &describe);
@@ -231,7 +231,7 @@ fn an_idempotent_producer_writes_to_aliases_and_their_target() -> Result<()> {
             .api
             .alias(&tenant.name, name, &tenant.physical("target"))?;
     }
-    let count = scale("SLUICEGATE_TEST_RECORDS", 3_000);
+    let count = scale(3_000);
     let settings = tenant
         .settings()?
         .with("enable.idempotence", "true")
@@ -390,7 +390,7 @@ fn java_consumers_stay_with_an_alias() -> Result<()> {
     let target = target(world)?;
     let tenant = world.tenant("riga")?;
     world.front.api.alias(&tenant.name, "alias", &target)?;
-    let records = scale("SLUICEGATE_TEST_ALIAS_SECONDS", 3) * 20;
+    let records = scale(1) * 20;
     let count = records.to_string();
     let mut given = Vec::new();
     for (group, protocol) in [("classic", "classic"), ("modern", "consumer")] {
@@ -402,9 +402,10 @@ fn java_consumers_stay_with_an_alias() -> Result<()> {
         ]);
         given.push((protocol, java()?.give(Task::Consume, "alias", &access)?));
     }
+    let mut brokers = world.brokers();
     for number in 0..records {
         let body = ask::production(&target, 0, &crate::records::batch(1, &number.to_string()));
-        world.brokers().must(1, ApiKey::PRODUCE, 9, &body)?;
+        brokers.must(1, ApiKey::PRODUCE, 9, &body)?;
         std::thread::sleep(Duration::from_millis(50));
     }
     for (protocol, task) in given {
@@ -436,7 +437,7 @@ fn readers_of_aliases_get_what_they_ask_for() -> Result<()> {
         ask::commit(&mut root, group, "left", number as i64 + 5)?;
     }
     let reader = &|number: i64, mut caller: Caller| -> Result<()> {
-        for round in 0..scale("SLUICEGATE_TEST_ROUNDS", 60) as i64 {
+        for round in 0..scale(60) as i64 {
             let offset = (number * 7 + round) % RECORDS;
             let at = (round % 2) as usize;
             let body = json!({

@@ -47,6 +47,8 @@ pub(crate) fn creation(name: &str, partitions: i32) -> Value {
             "NumPartitions": -1,
             "ReplicationFactor": -1,
             "Assignments": assignments,
+            // Records of the tests are of a time that brokers would soon delete.
+            "Configs": [{ "Name": "retention.ms", "Value": "-1" }],
         }],
         "timeoutMs": 30_000,
     })

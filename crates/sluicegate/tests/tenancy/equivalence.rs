@@ -1,10 +1,11 @@
 //! The same workload on a plain Kafka and in a virtual cluster gives the same answers.
 //!
 //! The cases are those with which the gateway is compared in general (`tests/differential`), for every API key whose names
-//! are mapped, in every version offered. [`crate::differences`] says what may differ.
+//! are mapped. [`crate::differences`] says what may differ.
 
 use std::collections::BTreeMap;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use serde_json::json;
 use testkit::{Error, Listener, Result};
@@ -24,6 +25,9 @@ pub(crate) const NAME: &str = "f5a5a608";
 
 /// How often a reading case is asked again because the cluster changed meanwhile.
 const READINGS: usize = 50;
+
+/// Keys that are compared at the same time.
+const COMPARERS: usize = 3;
 
 #[test]
 fn records_are_the_same() -> Result<()> {
@@ -56,29 +60,47 @@ fn every_key_is_compared_or_has_a_reason() {
     }
 }
 
-/// Runs all cases of an area in all versions that both offer and reports every difference.
+/// Runs all cases of an area in the versions that both offer and reports every difference. Everyday runs compare the lowest
+/// and the highest version, full ones every one.
 fn compare_all(area: Area) -> Result<()> {
     let pair = Pair::get()?;
-    let mut failures = Vec::new();
+    let all = crate::is_full();
+    let mut cases = Vec::new();
     for api in ApiKey::all().filter(|api| not_compared(*api).is_none()) {
         let case = match coverage(api) {
             Some(Coverage::Case(case)) if case.area == area => case,
             _ => continue,
         };
         let versions = pair.common(api);
-        if versions.is_empty() {
-            failures.push(format!("{api}: not offered in a virtual cluster"));
-        }
-        for version in versions {
-            let compared = match case.reads {
-                true => pair.compare_readings(api, version, case.script),
-                false => pair.compare_changes(api, version, case.script),
-            };
-            if let Err(difference) = compared {
-                failures.push(format!("{api} v{version}:\n{difference}"));
-            }
-        }
+        assert!(
+            !versions.is_empty(),
+            "{api} is not offered in a virtual cluster"
+        );
+        let ends = [versions.first(), versions.last()];
+        let everyday = |version: &i16| all || ends.contains(&Some(version));
+        let versions = versions.iter().filter(|version| everyday(version));
+        cases.push((api, case, versions.copied().collect::<Vec<i16>>()));
     }
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..COMPARERS {
+            scope.spawn(|| {
+                // Cases of one key may share a topic, so that their versions come one after the other.
+                while let Some((api, case, versions)) = cases.get(next.fetch_add(1, Relaxed)) {
+                    for version in versions {
+                        let compared = match case.reads {
+                            true => pair.compare_readings(*api, *version, case.script),
+                            false => pair.compare_changes(*api, *version, case.script),
+                        };
+                        if let (Err(difference), Ok(mut failures)) = (compared, failures.lock()) {
+                            failures.push(format!("{api} v{version}:\n{difference}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_default();
     assert!(
         failures.is_empty(),
         "{} differences between a plain Kafka and a virtual cluster:\n{}",

@@ -1,7 +1,7 @@
 //! Virtual clusters from the outside: what the users of one see, and what they never see.
 //!
-//! One Kafka cluster and one gateway serve all tests; each makes virtual clusters of its own. Heavier runs are behind
-//! environment variables, see [`scale`].
+//! One Kafka cluster and one gateway serve all tests; each makes virtual clusters of its own. Full runs are
+//! larger, see [`factor`].
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -55,11 +55,20 @@ mod transactions;
 mod way;
 mod world;
 
-/// A number that a variable can raise for a heavier run.
-fn scale(variable: &str, everyday: u64) -> u64 {
-    let set = std::env::var(variable).ok();
-    set.and_then(|number| number.parse().ok())
-        .unwrap_or(everyday)
+/// How much larger than everyday a full run is: what the variable `SLUICEGATE_TEST_TENANCY` says.
+fn factor() -> u64 {
+    let set = std::env::var("SLUICEGATE_TEST_TENANCY").ok();
+    set.and_then(|number| number.parse().ok()).unwrap_or(1)
+}
+
+/// Whether this run takes its time.
+fn is_full() -> bool {
+    factor() > 1
+}
+
+/// A number of everyday, larger in a full run.
+fn scale(everyday: u64) -> u64 {
+    everyday * factor()
 }
 
 /// Seconds since 1970.

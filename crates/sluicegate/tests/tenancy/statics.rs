@@ -23,7 +23,7 @@ fn many_static_members_come_together() -> Result<()> {
     let mut root = tenant.root()?;
     ask::topic(&mut root, "orders", 1)?;
     let node = ask::coordinator(&mut root, Kind::Group, "crowd")?;
-    let count = scale("SLUICEGATE_TEST_MEMBERS", 20) as usize;
+    let count = scale(20).min(50) as usize;
     let crowd = Crowd {
         node,
         count,

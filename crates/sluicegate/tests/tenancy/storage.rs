@@ -64,7 +64,7 @@ fn nodes_agree_in_the_end() -> Result<()> {
     let tenant = world.front.tenant(&name, json!({}))?;
     ask::topic(&mut tenant.root()?, "target", 1)?;
     let target = tenant.physical("target");
-    let count = scale("SLUICEGATE_TEST_WRITES", 60);
+    let count = scale(60);
     for number in 0..count {
         if number == count / 2 {
             drop(other);
@@ -112,7 +112,7 @@ fn one_of_two_conflicting_writes_wins() -> Result<()> {
     for tenant in &tenants {
         world.front.api.virtual_cluster(tenant, json!({}))?;
     }
-    for _ in 0..scale("SLUICEGATE_TEST_CONFLICTS", 5) {
+    for _ in 0..scale(5) {
         let external = fresh_name("subject");
         let dotted = fresh_name("dotted");
         let stored = both(nodes, |at, front| {
