@@ -86,7 +86,8 @@ fn exactly_once_survives_a_kill() -> Result<()> {
     let mut root = tenant.root()?;
     ask::topic(&mut root, "input", 1)?;
     ask::topic(&mut root, "output", 3)?;
-    let count = scale(300);
+    // As many as the copier does in the time that a task has.
+    let count = scale(300).min(1_500);
     let values = (0..count).map(|number| number.to_string());
     let settings = tenant.settings()?;
     librdkafka::produce(&tenant.bootstrap(), &settings.list(), "input", values)?;
