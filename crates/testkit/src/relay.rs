@@ -307,9 +307,20 @@ fn accept_loop(listener: &TcpListener, address: SocketAddr, shared: &Arc<Shared>
                     Owner::Gone => None,
                 })
                 .collect();
-            let owner = client.peer_addr().map_or(Owner::Gone, |peer| {
-                owner::of_connection(peer, address, &likely)
-            });
+            let look = || {
+                client.peer_addr().map_or(Owner::Gone, |peer| {
+                    owner::of_connection(peer, address, &likely)
+                })
+            };
+            // The table of sockets is not read in one piece: a second look finds what the first one missed.
+            let owner = match look() {
+                Owner::Gone => look(),
+                owner => owner,
+            };
+            if owner == Owner::Gone {
+                // It was closed before it could be looked up, and nothing of it has been relayed: it bypassed nobody.
+                continue;
+            }
             *shared.lock().owners.entry(owner).or_default() += 1;
         }
         let shared = Arc::clone(shared);
