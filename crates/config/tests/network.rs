@@ -283,6 +283,12 @@ fn a_virtual_cluster_cannot_be_mandatory_where_there_is_none() {
     let line = problem(&[
         ("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true"),
         ("GATEWAY_SECURITY_MODE", "KAFKA_MANAGED"),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        (
+            "KAFKA_SASL_JAAS_CONFIG",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p\";",
+        ),
         ("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
     ]);
     assert!(line.contains("GATEWAY_MANAGED"), "{line}");
