@@ -319,12 +319,6 @@ impl Access {
         }
     }
 
-    /// What names the client knows resources by; `None`: by their own.
-    pub(crate) fn tenant(&self, security: &Security) -> Option<Arc<Tenant>> {
-        self.refresh(security);
-        self.view.borrow().place.tenant().cloned()
-    }
-
     fn refresh(&self, security: &Security) {
         let is_current = {
             let seen = self.view.borrow();

@@ -417,7 +417,7 @@ impl Down<'_> {
             return None;
         }
         let text = text.as_text().ok()??;
-        let named: Vec<(&str, &str)> = self
+        let mut named: Vec<(&str, &str)> = self
             .told
             .names
             .iter()
@@ -430,7 +430,6 @@ impl Down<'_> {
         if !is_telling || named.len() > MAX_NAMES {
             return None;
         }
-        let mut named = named;
         named.sort_by_key(|(physical, _)| std::cmp::Reverse(physical.len()));
         let mut said = text.to_owned();
         for (physical, name) in &named {

@@ -69,10 +69,12 @@ impl Connection {
         if security.mode != SecurityMode::GatewayManaged {
             return false;
         }
-        let view = self.access.view(security);
+        let Some((view, tenant)) = self.access.seen(security) else {
+            return true; // whoever judges ends the connection
+        };
         view.enabled()
             || view.is_narrowed()
-            || self.access.tenant(security).is_some()
+            || tenant.is_some()
             || (api == ApiKey::METADATA && !view.auto_creation())
             || matches!(
                 api,
@@ -82,7 +84,6 @@ impl Connection {
 
     /// Judges the request at the beginning of the window. Takes it out of the window unless it goes on as it is.
     pub(super) async fn judge(&self, window: &mut Window, head: &Head) -> Result<Judged, Failure> {
-        let view = self.access.view(&self.worker.shared.access);
         let head_len = PREFIX + head.header_len;
         if head.frame_len <= WINDOW {
             let Some(frame) = window.bytes().get(..head.frame_len) else {
@@ -96,7 +97,7 @@ impl Connection {
             return Ok(judged);
         }
         let body = window.bytes().get(head_len..).unwrap_or_default();
-        if head.api == ApiKey::PRODUCE && self.may_stream(&view, head.version, body).await? {
+        if head.api == ApiKey::PRODUCE && self.may_stream(head.version, body).await? {
             return Ok(Judged::AsIs);
         }
         let (frame, permit) = self.hold(window, head).await?;
@@ -440,20 +441,16 @@ impl Connection {
             false => self.topics().names(&ids).await.map_err(no_names),
         }
     }
-
-    /// The names of the client's virtual cluster.
-    pub(super) fn tenant(&self) -> Option<Arc<Tenant>> {
-        self.access.tenant(&self.worker.shared.access)
-    }
 }
 
 impl Connection {
     /// Whether a large Produce request goes to one topic only, and may.
-    async fn may_stream(&self, view: &AclView, version: i16, body: &[u8]) -> Result<bool, Failure> {
+    async fn may_stream(&self, version: i16, body: &[u8]) -> Result<bool, Failure> {
         let Some(head) = produce_head(version, body).filter(|head| head.topics == 1) else {
             return Ok(false);
         };
-        let tenant = self.tenant();
+        let seen = self.access.seen(&self.worker.shared.access);
+        let (view, tenant) = seen.ok_or(Failure::AccountGone)?;
         let topic = match head.topic {
             // The name is another one in Kafka, and so is that of a transaction.
             _ if tenant.is_some() && head.transactional_id.is_some() => return Ok(false),
