@@ -6,6 +6,7 @@
 //! budget of the process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::acl::{AclView, Operation, ResourceType};
 use authorization::{AclChange, AclRequest, AnswerWork, Error, InSession, Ruling, TopicNames as _};
@@ -14,6 +15,7 @@ use config::SecurityMode;
 use telemetry::targets::AUTHORIZATION;
 use tenancy::{Context, Heartbeat, Mapped, Physical, Subscriptions, Tenant};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use wire::api::ApiKey;
 use wire::error_code::REQUEST_TIMED_OUT;
 use wire::varint;
@@ -24,8 +26,12 @@ use crate::buffer::{WINDOW, Window};
 use crate::peek;
 use crate::topics::{Known, Seen};
 
-/// Memory that the tree of a request or answer needs for each byte of it, at most.
+/// A frame that is seen as a whole is in memory three times for a while: as it came, as access control makes it, and as it is called in
+/// Kafka. Trees are apart: a worker has one at a time, of bounded size.
 pub(super) const TREE: usize = 3;
+
+/// A frame that is seen as a whole has to be there within this time. Clients give up earlier.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// What becomes of a request by the session it is in.
 enum Session {
@@ -125,19 +131,23 @@ impl Connection {
         })
     }
 
-    /// Reads a frame that is larger than the window, with memory from the budget of the process.
+    /// Reads a frame that is larger than the window, with memory from the budget of the process: at most twice what has come, so
+    /// that who declares much and sends little takes little.
     async fn hold(
         &self,
         window: &mut Window,
         head: &Head,
     ) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
-        let permit = self
-            .worker
-            .shared
-            .budget
-            .take(head.frame_len.saturating_mul(TREE))
-            .await
-            .ok_or(Failure::Budget(head.frame_len))?;
+        let share = &self.worker.shared.budget.requests;
+        let too_large = || Failure::Budget(head.frame_len);
+        if !share.fits(head.frame_len.saturating_mul(TREE)) {
+            return Err(too_large());
+        }
+        let deadline = Instant::now() + HELD_WITHIN;
+        let in_time = |_| Failure::Slow(head.frame_len);
+        let mut paid = head.frame_len.min(2 * WINDOW);
+        let first = timeout_at(deadline, share.take(paid * TREE)).await;
+        let mut permit = first.map_err(in_time)?.ok_or_else(too_large)?;
         let have = window.len().min(head.frame_len);
         let mut frame = Vec::with_capacity(head.frame_len);
         frame.extend_from_slice(&window.bytes()[..have]);
@@ -145,11 +155,16 @@ impl Connection {
         window.release();
         while frame.len() < head.frame_len {
             let filled = frame.len();
-            frame.resize(head.frame_len.min(filled + WINDOW), 0);
-            let n = self
-                .client
-                .read(&mut frame[filled..])
+            if filled == paid {
+                let more = paid.min(head.frame_len - paid);
+                let more_paid = timeout_at(deadline, share.take(more * TREE)).await;
+                permit.merge(more_paid.map_err(in_time)?.ok_or_else(too_large)?);
+                paid += more;
+            }
+            frame.resize(paid.min(filled + WINDOW), 0);
+            let n = timeout_at(deadline, self.client.read(&mut frame[filled..]))
                 .await
+                .map_err(in_time)?
                 .map_err(Failure::Client)?;
             if n == 0 {
                 return Err(Failure::Left);
@@ -168,7 +183,7 @@ impl Connection {
         let seen = self.access.seen(&self.worker.shared.access);
         let (view, tenant) = seen.ok_or(Failure::AccountGone)?;
         let view = &view;
-        let sessionless = match self.session(head, body)? {
+        let sessionless = match self.session(view, head, body)? {
             Session::Fine => None,
             Session::Without(body) => Some(body),
             Session::Gone(answer) => return Ok(Judged::Answer(answer)),
@@ -244,12 +259,16 @@ impl Connection {
         if body.is_none() && back.is_none() && rights.is_none() && upstream == version {
             return Ok(Judged::AsIs);
         }
+        let weight = back.as_ref().map_or(0, |back| back.weight())
+            + rights.as_ref().map_or(0, AnswerWork::weight);
+        let permit = self.remember(weight)?;
         let work = (back.is_some() || rights.is_some()).then_some(Work {
             back,
             between,
             rights,
             version,
             tenant: tenant.clone(),
+            _permit: permit,
         });
         Ok(Judged::Instead {
             frame: match body {
@@ -370,12 +389,15 @@ impl Connection {
 
     /// The topics of a session were checked when they came into it. After a change of the lists, and on a connection that
     /// has not begun it, the client has to name them again.
-    fn session(&self, head: &Head, body: &[u8]) -> Result<Session, Failure> {
+    fn session(&self, view: &AclView, head: &Head, body: &[u8]) -> Result<Session, Failure> {
         let (api, version) = (head.api, head.version);
         if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
             return Ok(Session::Fine);
         }
         let now = self.access.round(&self.worker.shared.access);
+        if api == ApiKey::SHARE_FETCH {
+            return self.share_session(view, head, body, now);
+        }
         let broken = |error| head.unjudged(error);
         // A session id is a number that can be guessed.
         let is_foreign = |id: i32| id != 0 && id != self.fetch_session.get();
@@ -391,14 +413,43 @@ impl Connection {
             }
             InSession::Begins | InSession::Ends(_) => {
                 // The one of before is not gone on with: its topics were judged by other lists.
-                if api == ApiKey::FETCH {
-                    self.fetch_session.set(0);
-                }
+                self.fetch_session.set(0);
                 self.session_round.set(now);
                 Ok(Session::Fine)
             }
             InSession::Goes(_) | InSession::Not => Ok(Session::Fine),
         }
+    }
+
+    /// Share sessions go by the ids of groups and members, which others can know.
+    fn share_session(
+        &self,
+        view: &AclView,
+        head: &Head,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Session, Failure> {
+        let (api, version) = (head.api, head.version);
+        let broken = |error| head.unjudged(error);
+        let mut begun = self.share_session.borrow_mut();
+        match authorization::in_session(api, version, body).map_err(broken)? {
+            InSession::Begins => {
+                let member = authorization::share_member(version, body).map_err(broken)?;
+                *begun = Some((member, now));
+            }
+            InSession::Goes(_) => {
+                let member = authorization::share_member(version, body).map_err(broken)?;
+                // Who may not use the group is told so first.
+                let may = |group: &str| view.permits(Operation::Read, ResourceType::Group, group);
+                let may = std::str::from_utf8(member.group()).is_ok_and(may);
+                if may && *begun != Some((member, now)) {
+                    let gone = authorization::session_gone(api, version);
+                    return Ok(gone.map_or(Session::Fine, |body| Session::Gone(head.answer(&body))));
+                }
+            }
+            InSession::Ends(_) | InSession::Not => {}
+        }
+        Ok(Session::Fine)
     }
 
     async fn change_acls(&self, request: AclRequest) -> Bytes {

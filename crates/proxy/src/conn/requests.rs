@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use config::SecurityMode;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use wire::api::ApiKey;
 use wire::error_code;
@@ -29,6 +30,9 @@ const MAX_HEAD: usize = 160 * 1024;
 
 /// Requests in flight over a shared leg per client connection.
 const SHARED_IN_FLIGHT: usize = 16;
+
+/// What is kept of a request until its answer has been given need not be accounted for up to this many bytes.
+const FORGETTABLE: usize = 16 * 1024;
 
 /// How long answers are waited for after the broker stopped taking requests.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -184,7 +188,7 @@ impl Connection {
                 let answer = local::api_versions(&offered, head.version, head.correlation_id, body)
                     .map_err(|error| head.malformed(error))?;
                 *self.told.borrow_mut() = Some(offered);
-                self.answer(&head, answer);
+                self.answer(&head, answer)?;
                 window.consume(head.frame_len);
                 Ok(Taken::Some)
             }
@@ -341,7 +345,7 @@ impl Connection {
                 Judged::More => return Ok(Taken::More),
                 Judged::AsIs => {}
                 Judged::Answer(frame) => {
-                    self.answer(head, frame);
+                    self.answer(head, frame)?;
                     return Ok(Taken::Some);
                 }
                 Judged::Instead {
@@ -573,7 +577,7 @@ impl Connection {
     ) -> Result<(), Failure> {
         let frame = local::error(head.api, head.version, head.correlation_id, error)
             .ok_or_else(|| head.not_offered())?;
-        self.answer(head, frame);
+        self.answer(head, frame)?;
         let now = window.len().min(head.frame_len);
         window.consume(now);
         position.body_left = (head.frame_len - now) as u64;
@@ -581,14 +585,26 @@ impl Connection {
         Ok(())
     }
 
-    fn answer(&self, head: &Head, frame: Bytes) {
+    fn answer(&self, head: &Head, frame: Bytes) -> Result<(), Failure> {
+        let permit = self.remember(frame.len())?;
         self.in_flight.push(Pending {
             api: head.api,
             version: head.version,
             correlation_id: head.correlation_id,
-            source: Source::Local(frame),
+            source: Source::Local(frame, permit),
             work: None,
         });
+        Ok(())
+    }
+
+    /// Takes memory for what is kept until an answer has been given.
+    pub(super) fn remember(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        if bytes <= FORGETTABLE {
+            return Ok(None);
+        }
+        let budget = &self.worker.shared.budget;
+        let permit = budget.remembered.take_now(bytes);
+        permit.map(Some).ok_or(Failure::Remembered(bytes))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use config::SecurityMode;
 use telemetry::metrics::Origin;
+use tenancy::Back;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wire::api::ApiKey;
@@ -67,7 +69,8 @@ impl Connection {
             } = pending;
             let mut delivered = true;
             match source {
-                Source::Local(frame) => {
+                Source::Local(frame, permit) => {
+                    giving.permits.extend(permit);
                     let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
                     self.in_flight.timings.seen(seen, seen.own_origin());
                     giving.out.push(frame);
@@ -246,10 +249,17 @@ impl Connection {
             self.note_fetch_session(giving, &leg, frame_len, version)
                 .await?;
         }
+        if frame_len <= inspect::MAX && !self.have(giving, &leg, frame_len).await? {
+            return Ok(false);
+        }
+        if api == ApiKey::PRODUCE
+            && let Some(work) = self.telling(giving, frame_len, version)?
+        {
+            return self
+                .worked(giving, treatment, api, version, correlation_id, &work)
+                .await;
+        }
         if frame_len <= inspect::MAX {
-            if !self.have(giving, &leg, frame_len).await? {
-                return Ok(false);
-            }
             self.inspect(api, version, &giving.window.bytes()[..frame_len]);
             self.arrived(&leg, api);
         }
@@ -271,6 +281,39 @@ impl Connection {
             self.in_flight.timings.worked();
         }
         Ok(delivered)
+    }
+
+    /// Work for an answer to a Produce request that went as it came into a virtual cluster: brokers print names into texts of errors.
+    fn telling(
+        &self,
+        giving: &Giving,
+        frame_len: usize,
+        version: i16,
+    ) -> Result<Option<Work>, Failure> {
+        let security = &self.worker.shared.access;
+        if security.mode != SecurityMode::GatewayManaged {
+            return Ok(None);
+        }
+        let (_, tenant) = self.access.seen(security).ok_or(Failure::AccountGone)?;
+        let Some(tenant) = tenant.filter(|tenant| !tenant.is_passthrough()) else {
+            return Ok(None);
+        };
+        if frame_len <= inspect::MAX {
+            let frame = giving.window.bytes().get(PREFIX..frame_len);
+            let seen = inspect::look(ApiKey::PRODUCE, version, frame.unwrap_or_default());
+            if seen.error.is_none() {
+                return Ok(None);
+            }
+        }
+        let back = Back::unasked(ApiKey::PRODUCE, version, &tenant);
+        Ok(back.map(|back| Work {
+            back: Some(Box::new(back)),
+            between: version,
+            rights: None,
+            version,
+            tenant: Some(tenant),
+            _permit: None,
+        }))
     }
 
     /// Remembers the session that a Fetch answer tells of.
@@ -471,6 +514,7 @@ impl Connection {
             .worker
             .shared
             .budget
+            .answers
             .take(frame_len.saturating_mul(times))
             .await
             .ok_or(Failure::Budget(frame_len))?;
