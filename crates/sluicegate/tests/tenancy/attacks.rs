@@ -172,7 +172,7 @@ fn share_sessions_of_others_are_not_found() -> Result<()> {
         })
     };
     let topics = json!([{ "TopicId": id, "Partitions": [{ "PartitionIndex": 0 }] }]);
-    let mut ask = |caller: &mut Caller, body: &Value| {
+    let ask = |caller: &mut Caller, body: &Value| {
         let answer = caller.ask(1, ApiKey::SHARE_FETCH, 1, body)?;
         Ok::<_, testkit::Error>(answer["ErrorCode"].clone())
     };
