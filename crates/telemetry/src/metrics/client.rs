@@ -347,6 +347,7 @@ mod tests {
         let metrics = Metrics::new(&MetricsSettings {
             max_users: 3,
             max_vclusters: 2,
+            ..MetricsSettings::default()
         });
         for i in 0..10 {
             let client = metrics.client(&format!("v{i}"), &format!("u{i}"));

@@ -20,6 +20,7 @@ mod family;
 mod instrument;
 mod parking;
 mod text;
+mod topics;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +32,11 @@ pub use document::{MARKER, markdown};
 pub use family::{Declaration, Domain, Family};
 pub use instrument::{
     BOUNDS, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind, Level, Moment,
-    RATE_WINDOW, Rate, Samples, SecondsCounter, Timer,
+    Offset, RATE_WINDOW, Rate, Samples, SecondsCounter, Timer,
 };
 pub use parking::{Parking, WorkerParking};
 pub use text::{Encoding, Format};
+pub use topics::{Committed, Names, Topic, TopicSettings, Topics};
 
 /// Label value of names that no account has.
 pub const UNKNOWN: &str = "<unknown>";
@@ -83,12 +85,14 @@ const MECHANISMS: &[&str] = &[
 ];
 
 /// Bounds on the number of series.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MetricsSettings {
     /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own; more are counted under [`OTHER`].
     pub max_users: usize,
     /// Virtual clusters with series of their own; more are counted under [`OTHER`].
     pub max_vclusters: usize,
+    /// Series of topics and groups.
+    pub topics: TopicSettings,
 }
 
 impl Default for MetricsSettings {
@@ -96,6 +100,7 @@ impl Default for MetricsSettings {
         Self {
             max_users: 1000,
             max_vclusters: 500,
+            topics: TopicSettings::default(),
         }
     }
 }
@@ -105,6 +110,7 @@ impl Default for MetricsSettings {
 pub struct Metrics {
     catalogue: Arc<Catalogue>,
     clients: Arc<client::Clients>,
+    topics: Arc<Topics>,
     collectors: Arc<Mutex<Vec<Collector>>>,
 }
 
@@ -120,8 +126,10 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// Every family of the catalogue, born at zero where its labels are known.
     pub fn new(settings: &MetricsSettings) -> Self {
+        let catalogue = Arc::new(Catalogue::new(settings));
         Self {
-            catalogue: Arc::new(Catalogue::new(settings)),
+            topics: Arc::new(Topics::new(&catalogue, &settings.topics)),
+            catalogue,
             clients: Arc::default(),
             collectors: Arc::default(),
         }
@@ -140,6 +148,11 @@ impl Metrics {
     /// What is counted for the connections of one user; connections of the same user share it.
     pub fn client(&self, vcluster: &str, username: &str) -> Arc<ClientMetrics> {
         self.clients.get(&self.catalogue, vcluster, username)
+    }
+
+    /// The series of topics and groups.
+    pub fn topics(&self) -> &Arc<Topics> {
+        &self.topics
     }
 
     /// Gives a virtual cluster its series before anybody uses it.
