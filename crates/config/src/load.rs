@@ -5,7 +5,7 @@ use crate::clusters::clusters;
 use crate::kafka;
 use crate::model::{
     AdminUser, ClientAuth, Config, Http, HttpsTls, Limits, LogLayout, LogLevel, Logging,
-    NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics,
+    NameFilter, NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics, TopicMetrics,
 };
 use crate::names::sort;
 use crate::report::{Problem, Report};
@@ -88,6 +88,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         http: http(fixed, users, &mut findings),
         state: state_topics(fixed, &cluster_id),
         metrics_max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(1000),
+        topic_metrics: topic_metrics(fixed),
         shutdown: Shutdown {
             delay_between_brokers: fixed.millis(&gateway::SHUTDOWN_DELAY),
             drain_timeout: fixed.millis(&gateway::SHUTDOWN_DRAIN_TIMEOUT),
@@ -108,6 +109,27 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         })
     } else {
         Err(findings.report)
+    }
+}
+
+fn topic_metrics(fixed: &Settings) -> TopicMetrics {
+    let filter = |allow, deny| NameFilter {
+        allow: fixed.pattern(allow),
+        deny: fixed.pattern(deny),
+    };
+    let flag = |setting| fixed.flag(setting).unwrap_or(true);
+    let poll = fixed.millis(&gateway::METRICS_OFFSET_POLL);
+    TopicMetrics {
+        bytes: flag(&gateway::METRICS_TOPIC_ENABLED),
+        offsets: flag(&gateway::METRICS_OFFSETS_ENABLED),
+        max_topics: fixed.number(&gateway::METRICS_MAX_TOPICS).unwrap_or(5000),
+        max_offset_series: fixed
+            .number(&gateway::METRICS_MAX_OFFSET_SERIES)
+            .unwrap_or(20_000),
+        partitions: flag(&gateway::METRICS_OFFSET_PARTITIONS),
+        topics: filter(&gateway::METRICS_TOPIC_ALLOW, &gateway::METRICS_TOPIC_DENY),
+        groups: filter(&gateway::METRICS_GROUP_ALLOW, &gateway::METRICS_GROUP_DENY),
+        poll: Some(poll).filter(|poll| !poll.is_zero()),
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use auth::UpstreamAuth;
 use auth::server::FailureReason;
-use config::{Cluster, Config, Report, Source};
+use config::{Cluster, Config, NameFilter, Report, Source, TopicMetrics};
 use proxy::{AclWriter, Connected, Gateway, GatewayError};
-use telemetry::metrics::{Metrics, MetricsSettings};
+use telemetry::metrics::{Metrics, MetricsSettings, Names, TopicSettings};
 use telemetry::targets;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -78,6 +78,7 @@ async fn serve(
     let started = std::time::Instant::now();
     let metrics = Metrics::new(&MetricsSettings {
         max_users: config.metrics_max_users,
+        topics: topic_settings(&config.topic_metrics),
         ..MetricsSettings::default()
     });
     metrics.failures_known(&FailureReason::LABELS);
@@ -133,6 +134,23 @@ async fn serve(
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What series of topics and groups there are.
+fn topic_settings(config: &TopicMetrics) -> TopicSettings {
+    let names = |filter: &NameFilter| Names {
+        allow: filter.allow.clone(),
+        deny: filter.deny.clone(),
+    };
+    TopicSettings {
+        bytes: config.bytes,
+        offsets: config.offsets,
+        max_topics: config.max_topics,
+        max_offset_series: config.max_offset_series,
+        partitions: config.partitions,
+        topics: names(&config.topics),
+        groups: names(&config.groups),
+    }
 }
 
 /// Why the process ends before it has served anybody.
