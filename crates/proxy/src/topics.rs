@@ -84,6 +84,11 @@ impl Topics {
         }
     }
 
+    /// What is known without asking.
+    pub(crate) fn at_hand(&self) -> Known {
+        self.known(self.known.load_full(), None)
+    }
+
     /// The names of `ids`, as far as the cluster knows them.
     pub(crate) async fn names(&self, ids: &[[u8; 16]]) -> Result<Known, TransportError> {
         let known = self.known.load_full();

@@ -21,6 +21,7 @@ use wire::error_code::REQUEST_TIMED_OUT;
 use wire::varint;
 
 use super::requests::{Head, PREFIX};
+use super::tally::Owed;
 use super::{Connection, Failure, Work, local};
 use crate::buffer::{WINDOW, Window};
 use crate::peek;
@@ -63,6 +64,8 @@ pub(super) enum Judged {
         work: Option<Work>,
         /// Memory that the frame takes, until it has been sent.
         permit: Option<OwnedSemaphorePermit>,
+        /// What metrics have to know of what the client asked.
+        asked: Option<Owed>,
     },
     /// This is answered, and no broker is asked.
     Answer(Bytes),
@@ -97,6 +100,7 @@ impl Connection {
             };
             let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
             let judged = self.rule(head, frame, body).await?;
+            let judged = self.noting(judged, head, body);
             if !matches!(judged, Judged::AsIs) {
                 window.consume(head.frame_len);
             }
@@ -109,26 +113,44 @@ impl Connection {
         let (frame, permit) = self.hold(window, head).await?;
         let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
         let permit = Some(permit);
-        Ok(match self.rule(head, &frame, body).await? {
+        let judged = match self.rule(head, &frame, body).await? {
             Judged::AsIs => Judged::Instead {
-                frame,
+                frame: frame.clone(),
                 version: head.version,
                 work: None,
                 permit,
+                asked: None,
             },
             Judged::Instead {
                 frame,
                 version,
                 work,
+                asked,
                 ..
             } => Judged::Instead {
                 frame,
                 version,
                 work,
                 permit,
+                asked,
             },
             other => other,
-        })
+        };
+        Ok(self.noting(judged, head, body))
+    }
+
+    /// Notes what the client has asked, if something else is sent.
+    fn noting(&self, mut judged: Judged, head: &Head, body: &[u8]) -> Judged {
+        if let Judged::Instead { asked, .. } = &mut judged {
+            *asked = self.asked(head, body);
+        }
+        judged
+    }
+
+    /// What metrics have to know of a whole request.
+    pub(super) fn asked(&self, head: &Head, body: &[u8]) -> Option<Owed> {
+        let tally = self.tally.as_ref()?;
+        tally.whole_request(head.api, head.version, body)
     }
 
     /// Reads a frame that is larger than the window, with memory from the budget of the process: at most twice what has come, so
@@ -278,6 +300,7 @@ impl Connection {
             version: upstream,
             work,
             permit: None,
+            asked: None,
         })
     }
 

@@ -10,6 +10,7 @@ use tenancy::{Back, Tenant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use wire::api::ApiKey;
 
+use super::tally::Owed;
 use super::timing::{Timings, Way};
 use crate::upstream::pool::SharedAnswer;
 use crate::verdict::Treatment;
@@ -22,6 +23,8 @@ pub(crate) struct Pending {
     pub(crate) source: Source,
     /// What is done to the answer before the client sees it.
     pub(crate) work: Option<Work>,
+    /// What metrics have to know of the request.
+    pub(crate) asked: Option<Owed>,
 }
 
 /// What is done to an answer.

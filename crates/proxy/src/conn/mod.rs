@@ -23,6 +23,7 @@ mod requests;
 mod responses;
 mod sasl;
 mod session;
+mod tally;
 mod timing;
 
 use std::cell::{Cell, RefCell};
@@ -55,6 +56,7 @@ use crate::worker::Worker;
 use relay::Relayed;
 use sasl::Conversation;
 use session::{Introduced, Session};
+use tally::Tally;
 use timing::Timings;
 
 pub(crate) use inflight::{InFlight, Pending, Source, Work};
@@ -252,6 +254,8 @@ pub(crate) struct Connection {
     /// What the client was last told that it may use.
     told: RefCell<Option<Arc<Offered>>>,
     in_flight: InFlight,
+    /// Counts what is in topics; `None`: nobody wants to know.
+    tally: Option<Rc<Tally>>,
     /// Last time that bytes came from the client or went to it.
     active: Cell<Instant>,
     /// Bytes for the client are waiting in a write; when it last took some.
@@ -326,6 +330,7 @@ async fn meet(
     let counts = metrics.client(&identity.vcluster, counted_name);
     let _connected = counts.connections.hold();
     let connection = Connection {
+        tally: Tally::new(shared, &identity.vcluster),
         in_flight: InFlight::new(
             shared.limits.max_in_flight_per_connection,
             Timings::new(counts.clone()),

@@ -144,6 +144,7 @@ impl Connection {
             correlation_id: asked.correlation_id,
             source: Source::Local(frame, None),
             work: None,
+            asked: None,
         });
     }
 }

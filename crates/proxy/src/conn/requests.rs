@@ -13,6 +13,7 @@ use wire::header::{HeaderError, RequestHeader};
 use super::authorize::Judged;
 use super::replica::{self, Progress};
 use super::session::Asked;
+use super::tally::RequestTap;
 use super::{Connection, End, Failure, Pending, Source, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
@@ -45,6 +46,8 @@ struct Position {
     discard: bool,
     /// The current body is looked at on its way.
     checked: Option<Checked>,
+    /// Reads the current body along; and whether an answer is owed.
+    tap: Option<(RequestTap, bool)>,
     /// The frame at the beginning of the window has been counted.
     counted: bool,
     /// A first frame has been recognised as Kafka's protocol.
@@ -146,6 +149,7 @@ impl Connection {
                 false => pass_body(window, out, position),
             };
             if position.body_left == 0 {
+                self.read_along(position);
                 self.in_flight.timings.body_is_complete();
             }
             return Ok(taken);
@@ -353,7 +357,15 @@ impl Connection {
                     version,
                     work,
                     permit,
+                    asked,
                 } => {
+                    let asked = match &self.tally {
+                        Some(tally) if !peeked.expects_answer => {
+                            asked.into_iter().for_each(|asked| tally.unanswered(asked));
+                            None
+                        }
+                        _ => asked,
+                    };
                     if head.frame_len > WINDOW {
                         // It was read besides the window.
                         self.in_flight.timings.read(std::time::Instant::now());
@@ -364,6 +376,7 @@ impl Connection {
                         correlation_id: head.correlation_id,
                         source,
                         work,
+                        asked,
                     };
                     let taken = self
                         .forward_instead(out, window, frame, treatment, &peeked, pending)
@@ -394,6 +407,9 @@ impl Connection {
             self.care_for_session().await?;
             return Ok(Taken::Some); // the shutdown may have begun meanwhile
         }
+        let body = PREFIX + head.header_len;
+        let tally = self.tally.as_ref();
+        let mut tap = tally.and_then(|t| t.request(head.api, head.version, head.frame_len - body));
         if peeked.expects_answer {
             self.held.set(!verdict::is_answered_at_once(head.api));
             self.in_flight.push(Pending {
@@ -402,12 +418,16 @@ impl Connection {
                 correlation_id: head.correlation_id,
                 source: Source::Private(treatment),
                 work: None,
+                asked: tap.as_ref().map(RequestTap::asked),
             });
         }
         let now = match check {
-            Some(_) => PREFIX + head.header_len,
+            Some(_) => body,
             None => window.len().min(head.frame_len),
         };
+        if let Some(tap) = &mut tap {
+            tap.feed(window.bytes().get(body..now).unwrap_or_default());
+        }
         if peeked.expects_answer && now < head.frame_len {
             self.in_flight.timings.body_follows();
         }
@@ -415,7 +435,22 @@ impl Connection {
         position.body_left = (head.frame_len - now) as u64;
         position.discard = false;
         position.checked = check.map(|check| Checked { check, head: *head });
+        position.tap = tap.map(|tap| (tap, peeked.expects_answer));
+        if position.body_left == 0 {
+            self.read_along(position);
+        }
         Ok(Taken::Some)
+    }
+
+    /// The current body has been seen to its end.
+    fn read_along(&self, position: &mut Position) {
+        if let Some((tap, is_answered)) = position.tap.take()
+            && let Some(tally) = &self.tally
+            && let Some(asked) = tally.requested(tap)
+            && !is_answered
+        {
+            tally.unanswered(asked);
+        }
     }
 
     /// Forwards a frame that was made of the client's. It has left the window, and `out` is empty.
@@ -521,6 +556,7 @@ impl Connection {
             return Ok(Some(Taken::More));
         };
         peek::check(head.api, head.version, body).map_err(|error| head.malformed(error))?;
+        let asked = self.asked(head, body);
         // Answers of a shared leg are in memory as a whole until the client takes them.
         self.wait_for_shared().await;
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
@@ -555,6 +591,7 @@ impl Connection {
             correlation_id: head.correlation_id,
             source: Source::Shared(treatment, answer),
             work: None,
+            asked,
         });
         Ok(Some(Taken::Some))
     }
@@ -593,6 +630,7 @@ impl Connection {
             correlation_id: head.correlation_id,
             source: Source::Local(frame, permit),
             work: None,
+            asked: None,
         });
         Ok(())
     }
@@ -613,6 +651,9 @@ fn pass_body(window: &mut Window, out: &mut Outbox, position: &mut Position) -> 
         usize::try_from(position.body_left).map_or(window.len(), |left| left.min(window.len()));
     if now == 0 {
         return Taken::More;
+    }
+    if let Some((tap, _)) = &mut position.tap {
+        tap.feed(window.bytes().get(..now).unwrap_or_default());
     }
     let span = window.consume(now);
     if !position.discard {

@@ -12,6 +12,7 @@ use wire::api::ApiKey;
 use wire::stream::{Step, StreamWalker};
 
 use super::authorize::TREE;
+use super::tally::{AnswerTap, Owed};
 use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
@@ -37,6 +38,23 @@ struct Giving {
     complete: usize,
     /// Budget held by what is in `out`.
     permits: Vec<OwnedSemaphorePermit>,
+    /// Reads the answer at hand along.
+    tap: Option<AnswerTap>,
+}
+
+impl Giving {
+    /// Lets the first `n` bytes of the window through.
+    fn forward(&mut self, n: usize) {
+        self.read_along(n);
+        let span = self.window.consume(n);
+        self.out.forward(span);
+    }
+
+    fn read_along(&mut self, n: usize) {
+        if let Some(tap) = &mut self.tap {
+            tap.feed(self.window.bytes().get(..n).unwrap_or_default());
+        }
+    }
 }
 
 /// The beginning of an answer frame.
@@ -66,6 +84,7 @@ impl Connection {
                 correlation_id,
                 source,
                 work,
+                asked,
             } = pending;
             let mut delivered = true;
             match source {
@@ -78,12 +97,24 @@ impl Connection {
                 Source::Private(treatment) => {
                     delivered = match &work {
                         None => {
-                            self.private(&mut giving, treatment, api, version, correlation_id)
-                                .await?
+                            let delivered = self
+                                .private(
+                                    &mut giving,
+                                    treatment,
+                                    api,
+                                    version,
+                                    correlation_id,
+                                    asked,
+                                )
+                                .await?;
+                            giving.tap = None;
+                            delivered
                         }
                         Some(work) => {
-                            self.worked(&mut giving, treatment, api, version, correlation_id, work)
-                                .await?
+                            let frame = self
+                                .worked(&mut giving, treatment, api, version, correlation_id, work)
+                                .await?;
+                            self.give(&mut giving, api, work.version, frame, asked)
                         }
                     };
                 }
@@ -104,11 +135,13 @@ impl Connection {
                         // The broker mutes the connection of a throttled client: it may not hold up others.
                         self.throttled.set(true);
                     }
-                    let frame = frame.into();
-                    giving.out.push(match &work {
+                    let frame: Bytes = frame.into();
+                    let frame = match &work {
                         None => frame,
                         Some(work) => self.work_on(work, api, version, &frame).await?,
-                    });
+                    };
+                    let version = work.as_ref().map_or(version, |work| work.version);
+                    self.give(&mut giving, api, version, Some(frame), asked);
                     self.in_flight.timings.worked();
                 }
                 Source::Own(reply) => {
@@ -228,6 +261,23 @@ impl Connection {
         }
     }
 
+    /// Gives an answer that was made as a whole, if there is one; whether there is.
+    fn give(
+        &self,
+        giving: &mut Giving,
+        api: ApiKey,
+        version: i16,
+        frame: Option<Bytes>,
+        asked: Option<Owed>,
+    ) -> bool {
+        let Some(frame) = frame else { return false };
+        if let Some(tally) = &self.tally {
+            tally.whole_answer(api, version, &frame, asked);
+        }
+        giving.out.push(frame);
+        true
+    }
+
     /// One answer of the private leg. `false`: the leg ended before it.
     async fn private(
         &self,
@@ -236,6 +286,7 @@ impl Connection {
         api: ApiKey,
         version: i16,
         correlation_id: i32,
+        asked: Option<Owed>,
     ) -> Result<bool, Failure> {
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
@@ -255,10 +306,13 @@ impl Connection {
         if api == ApiKey::PRODUCE
             && let Some(work) = self.telling(giving, frame_len, version)?
         {
-            return self
+            let frame = self
                 .worked(giving, treatment, api, version, correlation_id, &work)
-                .await;
+                .await?;
+            return Ok(self.give(giving, api, version, frame, asked));
         }
+        let tally = self.tally.as_ref();
+        giving.tap = tally.and_then(|tally| tally.answer(api, version, frame_len, asked));
         if frame_len <= inspect::MAX {
             self.inspect(api, version, &giving.window.bytes()[..frame_len]);
             self.arrived(&leg, api);
@@ -357,7 +411,7 @@ impl Connection {
         }
     }
 
-    /// One answer of the private leg that has to be looked at as a whole. `false`: the leg ended before it.
+    /// One answer of the private leg that has to be looked at as a whole. `None`: the leg ended before it.
     async fn worked(
         &self,
         giving: &mut Giving,
@@ -366,13 +420,13 @@ impl Connection {
         version: i16,
         correlation_id: i32,
         work: &Work,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Bytes>, Failure> {
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
             return Err(Failure::Unasked);
         };
         let Some(head) = self.answer_head(giving, &leg, correlation_id).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let frame_len = PREFIX + head.size;
         if api == ApiKey::FETCH && version >= 7 {
@@ -380,7 +434,7 @@ impl Connection {
                 .await?;
         }
         let Some(mut frame) = self.whole(giving, &leg, frame_len, TREE).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         self.arrived(&leg, api);
         self.inspect(api, version, &frame);
@@ -395,8 +449,7 @@ impl Connection {
             self.in_flight.timings.seen(seen, seen.own_origin());
         }
         self.in_flight.timings.worked();
-        giving.out.push(frame);
-        Ok(true)
+        Ok(Some(frame))
     }
 
     /// Makes the client's answer of Kafka's.
@@ -438,8 +491,7 @@ impl Connection {
                 return Ok(false);
             }
             let now = giving.window.len().min(left);
-            let span = giving.window.consume(now);
-            giving.out.forward(span);
+            giving.forward(now);
             left -= now;
         }
         Ok(true)
@@ -457,6 +509,7 @@ impl Connection {
         if !self.have(giving, leg, frame_len).await? {
             return Ok(false);
         }
+        giving.read_along(frame_len);
         let frame = &mut giving.window.bytes_mut()[..frame_len];
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
         match self.rewritten(&mut frame[body..], api, version)? {
@@ -486,6 +539,9 @@ impl Connection {
         let Some(mut frame) = self.whole(giving, leg, frame_len, 2).await? else {
             return Ok(false);
         };
+        if let Some(tap) = &mut giving.tap {
+            tap.feed(&frame);
+        }
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
         self.rewrite(&mut frame, body, api, version)?;
         giving.out.push(frame.into());
@@ -551,8 +607,7 @@ impl Connection {
         }
         let header = header_len(api, version, &giving.window.bytes()[PREFIX..])?;
         let mut left = frame_len;
-        let span = giving.window.consume(PREFIX + header);
-        giving.out.forward(span);
+        giving.forward(PREFIX + header);
         left -= PREFIX + header;
         let plan = rewrite::addresses(api, version).ok_or_else(|| unknown(api, version))?;
         let mut walker = StreamWalker::new(plan, left as u64);
@@ -563,8 +618,7 @@ impl Connection {
                 .map_err(|e| malformed(api, version, &e))?;
             match step {
                 Step::Skip(n) => {
-                    let span = giving.window.consume(n.min(seen));
-                    giving.out.forward(span);
+                    giving.forward(n.min(seen));
                     left -= n.min(seen);
                 }
                 Step::NeedMore if seen == left => {
@@ -591,6 +645,7 @@ impl Connection {
             api,
             version,
         };
+        giving.read_along(left);
         let end = &mut giving.window.bytes_mut()[..left];
         match tail
             .rewrite(end, &self.addresses())
