@@ -4,6 +4,12 @@
 
 mod connections;
 mod identities;
+#[path = "../shared/message.rs"]
+mod message;
+mod offsets;
+#[path = "../shared/records.rs"]
+mod records;
 mod requests;
 mod scrape;
+mod topics;
 mod world;
