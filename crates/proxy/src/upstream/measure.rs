@@ -94,6 +94,7 @@ impl Dials {
         let id = id.to_string();
         BrokerTimes {
             fetch: family.with([&id, "fetch"]),
+            group: family.with([&id, "group"]),
             other: family.with([&id, "other"]),
         }
     }
@@ -132,13 +133,15 @@ impl Drop for Established {
 #[derive(Clone)]
 pub(crate) struct BrokerTimes {
     fetch: Histogram,
+    group: Histogram,
     other: Histogram,
 }
 
 impl BrokerTimes {
     pub(crate) fn answered(&self, api: ApiKey, at: Instant, took: Duration) {
         let histogram = match api {
-            ApiKey::FETCH => &self.fetch,
+            ApiKey::FETCH | ApiKey::SHARE_FETCH => &self.fetch,
+            ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP => &self.group,
             _ => &self.other,
         };
         histogram.observe(Moment::of(at), took);

@@ -79,8 +79,8 @@ metrics! {
     overhead: Histogram, 1 = "gateway_overhead_seconds", ["api_key"],
         "What the gateway adds to a request: from its last byte to the complete answer, less the time in which it was with the broker";
     upstream_request: Histogram, 2 = "gateway_upstream_request_seconds", ["broker", "request"],
-        "How long brokers took: from the last byte of a request sent to the last byte of its answer read; fetch apart, as brokers hold \
-         fetches until there are records";
+        "How long brokers took: from the last byte of a request sent to the last byte of its answer read. Brokers hold some requests, which \
+         are therefore apart: fetch until there are records, group (JoinGroup, SyncGroup) until all members are there";
     requests: Counter, 2 = "gateway_thread_request_rebuild_total", ["api_key", "vcluster" in Vclusters],
         "Requests of authenticated clients, whatever became of them";
     requests_user: Counter, 3 = "gateway_current_inflight_apiKeys_total",
