@@ -22,6 +22,7 @@ mod audit;
 mod build_info;
 mod error;
 mod health;
+mod otlp;
 mod routes;
 mod server;
 mod services;
@@ -34,5 +35,6 @@ pub use api::{
 pub use build_info::BuildInfo;
 pub use error::ApiError;
 pub use health::{DEFAULT_UPSTREAM_GRACE, HEARTBEAT_LIMIT, HealthState, Heartbeat};
+pub use otlp::Exporter;
 pub use server::{AdminServer, Handle};
 pub use services::Services;

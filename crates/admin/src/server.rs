@@ -79,7 +79,7 @@ impl AdminServer {
     ///
     /// # Errors
     /// Of the system, when thread or runtime cannot be made.
-    pub fn serve(self, services: Services) -> io::Result<Handle> {
+    pub fn serve(self, mut services: Services) -> io::Result<Handle> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -93,12 +93,16 @@ impl AdminServer {
         services
             .metrics
             .build_info(&build.product_version, &build.commit, BuildInfo::COMPILER);
+        let exporter = services.exporter.take();
         let router = routes::router(services, Arc::clone(&resources));
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
                 runtime.block_on(async {
+                    if let Some(exporter) = exporter {
+                        tokio::spawn(exporter.run());
+                    }
                     tokio::select! {
                         () = accept(listener, tls, router) => {}
                         _ = stopped => {}

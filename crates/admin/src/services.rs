@@ -9,6 +9,7 @@ use crate::access::Users;
 use crate::api::Api;
 use crate::build_info::BuildInfo;
 use crate::health::HealthState;
+use crate::otlp::Exporter;
 
 /// What the port serves, and to whom.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Services {
     pub build: BuildInfo,
     /// Behind `/metrics`.
     pub metrics: Metrics,
+    /// Pushes the metrics, as long as the port is served; `None`: nobody does.
+    pub exporter: Option<Exporter>,
     /// `GATEWAY_SECURED_METRICS`: whether `/metrics` asks for credentials.
     pub secured_metrics: bool,
     /// Who may call the API.
@@ -36,6 +39,7 @@ impl Services {
             health,
             build,
             metrics: Metrics::new(&MetricsSettings::default()),
+            exporter: None,
             secured_metrics: true,
             users: Users::none(),
             tls: None,

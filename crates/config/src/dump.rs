@@ -36,6 +36,27 @@ pub fn effective_yaml(config: &Config) -> String {
     y.plain("workers", config.workers);
     y.map("limits", |y| limits(y, config));
     y.map("http", |y| http(y, config));
+    if let Some(otlp) = &config.otlp {
+        y.map("otlp", |y| {
+            y.text(
+                "endpoint",
+                &crate::settings::without_credentials(&otlp.endpoint),
+            );
+            y.secret("headers", !otlp.headers.is_empty());
+            y.millis("timeoutMs", otlp.timeout);
+            y.millis("intervalMs", otlp.interval);
+            let certificate = otlp
+                .certificate
+                .as_ref()
+                .map(|path| path.display().to_string());
+            y.optional("certificate", certificate.as_deref());
+            let attributes = otlp
+                .attributes
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            y.texts("attributes", &attributes.collect::<Vec<_>>());
+        });
+    }
     y.map("shutdown", |y| {
         y.millis(
             "delayBetweenBrokersMs",

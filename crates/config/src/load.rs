@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use crate::settings::{Findings, Settings};
 use crate::source::Source;
 use crate::upstream::Upstream;
-use crate::{Loaded, available, network, security, yaml};
+use crate::{Loaded, available, network, otlp, security, yaml};
 
 /// Termination grace time that deployments commonly give, in milliseconds.
 const USUAL_GRACE_MS: u64 = 30_000;
@@ -89,6 +89,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         state: state_topics(fixed, &cluster_id),
         metrics_max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(1000),
         topic_metrics: topic_metrics(fixed),
+        otlp: otlp::otlp(fixed, &source.machine.host_name, &mut findings),
         shutdown: Shutdown {
             delay_between_brokers: fixed.millis(&gateway::SHUTDOWN_DELAY),
             drain_timeout: fixed.millis(&gateway::SHUTDOWN_DRAIN_TIMEOUT),

@@ -36,6 +36,8 @@ pub struct Config {
     pub metrics_max_users: usize,
     /// Series of topics and groups.
     pub topic_metrics: TopicMetrics,
+    /// Where metrics are pushed; `None`: nowhere.
+    pub otlp: Option<crate::Otlp>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// `GATEWAY_STARTUP_KAFKA_TIMEOUT_MS`: how long to try to reach the backing cluster at start.

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use admin::{
-    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, Endpoint, HealthState,
-    Heartbeat, Plugins, Resources, Services, Users,
+    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, Endpoint, Exporter,
+    HealthState, Heartbeat, Plugins, Resources, Services, Users,
 };
 use config::Config;
 use telemetry::metrics::Metrics;
@@ -44,8 +44,11 @@ impl Health {
         let state = HealthState::new(DEFAULT_UPSTREAM_GRACE);
         state.config_ready();
         let build = BuildInfo::of_this_build(env!("CARGO_PKG_VERSION"));
+        let exporter = config.otlp.as_ref();
+        let exporter = exporter.map(|otlp| Exporter::new(otlp, metrics.clone()));
         let server = server.serve(Services {
             metrics: metrics.clone(),
+            exporter: exporter.transpose()?,
             secured_metrics: config.http.secured_metrics,
             users: Users::new(&config.http.users)?,
             tls: identities.admin_config(config)?,

@@ -99,6 +99,11 @@ pub const SECTIONS: &[Section] = &[
         settings: METRICS,
     },
     Section {
+        title: "Metrics pushed by OTLP",
+        intro: "The variables of OpenTelemetry, with their usual meaning. Nothing is pushed unless an endpoint is set.",
+        settings: OTLP,
+    },
+    Section {
         title: "Logging",
         intro: "Each level variable steers the log targets named beside it. Levels: `off`, `fatal` (same as `error`), \
                 `error`, `warn`, `info`, `debug`, `trace`, `all` (same as `trace`), in any case.",
@@ -358,6 +363,34 @@ settings! { METRICS:
     METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Bytes by topic.").default("true");
     METRICS_OFFSETS_ENABLED = Setting::new("GATEWAY_METRICS_OFFSETS_ENABLED", Kind::Bool, "Offsets and lag.").default("true");
     METRICS_USER_ENABLED = Setting::new("GATEWAY_METRICS_USER_ENABLED", Kind::Bool, "Series per user.").not_yet_unless("false");
+}
+
+settings! { OTLP:
+    OTLP_ENDPOINT = Setting::new("OTEL_EXPORTER_OTLP_ENDPOINT", Kind::Url, "A collector, to which `/v1/metrics` is added. Switches the push of metrics on.");
+    OTLP_METRICS_ENDPOINT = Setting::new("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", Kind::Url,
+        "Where metrics are sent, as it stands here; wins over `OTEL_EXPORTER_OTLP_ENDPOINT`.");
+    OTLP_HEADERS = Setting::new("OTEL_EXPORTER_OTLP_HEADERS", Kind::Secret,
+        "Headers of each request: `name=value,name=value`, values percent-encoded.");
+    OTLP_METRICS_HEADERS = Setting::new("OTEL_EXPORTER_OTLP_METRICS_HEADERS", Kind::Secret, "The same for metrics; wins.");
+    OTLP_PROTOCOL = Setting::new("OTEL_EXPORTER_OTLP_PROTOCOL", Kind::Text,
+        "Only `http/protobuf` is spoken; with an endpoint, anything else is refused.").default("http/protobuf");
+    OTLP_METRICS_PROTOCOL = Setting::new("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", Kind::Text, "The same for metrics; wins.")
+        .computed("`OTEL_EXPORTER_OTLP_PROTOCOL`");
+    OTLP_TIMEOUT = Setting::new("OTEL_EXPORTER_OTLP_TIMEOUT", POSITIVE_MS, "For the answer to a request, in ms.").default("10000");
+    OTLP_METRICS_TIMEOUT = Setting::new("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", POSITIVE_MS, "The same for metrics; wins.")
+        .computed("`OTEL_EXPORTER_OTLP_TIMEOUT`");
+    OTLP_CERTIFICATE = Setting::new("OTEL_EXPORTER_OTLP_CERTIFICATE", Kind::Path, "Whom to trust with `https`: a file with certificates.")
+        .computed("the roots of the system");
+    OTLP_METRICS_CERTIFICATE = Setting::new("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", Kind::Path, "The same for metrics; wins.")
+        .computed("`OTEL_EXPORTER_OTLP_CERTIFICATE`");
+    OTLP_COMPRESSION = Setting::new("OTEL_EXPORTER_OTLP_COMPRESSION", Kind::Word(&["none", "gzip"]), "Bodies are sent as they are.")
+        .default("none").not_yet_unless("none");
+    OTLP_INTERVAL = Setting::new("OTEL_METRIC_EXPORT_INTERVAL", POSITIVE_MS, "Between two pushes, in ms.").default("60000");
+    OTLP_EXPORTER = Setting::new("OTEL_METRICS_EXPORTER", Kind::Text, "`none` switches the push off in spite of an endpoint.").default("otlp");
+    OTLP_DISABLED = Setting::new("OTEL_SDK_DISABLED", Kind::Bool, "`true` switches the push off in spite of an endpoint.").default("false");
+    OTLP_SERVICE_NAME = Setting::new("OTEL_SERVICE_NAME", Kind::Text, "Attribute `service.name` of what is pushed.").default("sluicegate");
+    OTLP_RESOURCE = Setting::new("OTEL_RESOURCE_ATTRIBUTES", Kind::Text,
+        "More attributes: `name=value,name=value`, values percent-encoded. `service.instance.id` is host name and admin port unless it is given.");
 }
 
 settings! { pub(crate) LOGGING:

@@ -139,6 +139,8 @@ metrics! {
         "Always +Inf: there is no licence that could run out. Dashboards made for other gateways ask for it";
     build_info: Gauge, 3 = "gateway_build_info", ["version", "commit", "rustc"],
         "Always 1; the labels tell what is running";
+    otlp_exports: Counter, 1 = "gateway_otlp_exports_total", ["outcome"],
+        "Pushes of all metrics to an OTLP collector: sent, partial (it has refused some), failed. Absent unless one is set";
     scrape_seconds: Timer, 0 = "gateway_metrics_scrape_seconds", [],
         "How long it took to write a scrape, the pace of the scraper included";
 }

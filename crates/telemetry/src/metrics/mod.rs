@@ -19,6 +19,7 @@ mod document;
 mod family;
 mod instrument;
 mod parking;
+mod reading;
 mod text;
 mod topics;
 
@@ -35,6 +36,7 @@ pub use instrument::{
     Offset, RATE_WINDOW, Rate, Samples, SecondsCounter, Timer,
 };
 pub use parking::{Parking, WorkerParking};
+pub use reading::{Sample, Series};
 pub use text::{Encoding, Format};
 pub use topics::{Committed, Names, Topic, TopicSettings, Topics};
 
@@ -178,6 +180,12 @@ impl Metrics {
 
     /// The scrape as text, in chunks of a few KiB that are made while they are read.
     pub fn encode(&self, format: Format) -> Encoding {
+        self.collect();
+        Encoding::new(Arc::clone(&self.catalogue), format)
+    }
+
+    /// Sets what is known by looking only.
+    fn collect(&self) {
         let collectors = self
             .collectors
             .lock()
@@ -186,7 +194,6 @@ impl Metrics {
         for collect in collectors {
             collect(&self.catalogue);
         }
-        Encoding::new(Arc::clone(&self.catalogue), format)
     }
 
     /// Counts a failed authentication of a Kafka client. `username` is the attempted name if an account, super user or external

@@ -1,6 +1,8 @@
-//! The admin port, seen by plain TCP clients: health, versions, hostile requests.
+//! The admin port, seen by plain TCP clients: health, versions, hostile requests; and what it pushes.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod otlp;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
