@@ -2,6 +2,7 @@
 
 mod health;
 mod metrics;
+mod status;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,9 +19,15 @@ use crate::api::{self, Resources};
 use crate::audit::{self, Call};
 use crate::error::ApiError;
 
-/// Health and metrics, then the API. HEAD is answered like GET.
+/// Health, metrics and the status page, then the API. HEAD is answered like GET.
 pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resources>>>) -> Router {
     let access = Access::new(services.users);
+    let status = status::router(
+        access.clone(),
+        services.metrics.clone(),
+        services.health.clone(),
+        services.build.clone(),
+    );
     let metrics = metrics::router(
         services.metrics,
         services.secured_metrics.then(|| access.clone()),
@@ -28,6 +35,7 @@ pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resourc
     );
     health::router(services.health, services.build)
         .merge(metrics)
+        .merge(status)
         .route("/admin", any(legacy))
         .route("/admin/{*rest}", any(legacy))
         .method_not_allowed_fallback(method_not_allowed)

@@ -1,8 +1,9 @@
-//! The admin port, seen by plain TCP clients: health, versions, hostile requests; and what it pushes.
+//! The admin port, seen by plain TCP clients: health, versions, the status page, hostile requests; and what it pushes.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod otlp;
+mod status;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -140,7 +141,6 @@ fn methods_and_paths() {
     }
     assert_eq!(server.ask("HEAD", "/health/ready", "").code, 503);
     for path in [
-        "/",
         "/health/other",
         "/health/live/x",
         "/metric",

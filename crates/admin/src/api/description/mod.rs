@@ -6,6 +6,7 @@
 
 mod kinds;
 mod schema;
+mod status;
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -63,6 +64,7 @@ fn describe() -> OpenApi {
     resolve(&mut paths);
     plugins(&mut paths);
     lived(&mut paths);
+    status::describe(&mut paths);
     itself(&mut paths);
     let licence = LicenseBuilder::new()
         .name(env!("CARGO_PKG_LICENSE"))

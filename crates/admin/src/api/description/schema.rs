@@ -100,6 +100,10 @@ pub(super) fn int32(meaning: &str, minimum: i64) -> ObjectBuilder {
         .maximum(Some(i64::from(i32::MAX)))
 }
 
+pub(super) fn amount(meaning: &str) -> ObjectBuilder {
+    plain(Type::Number, meaning)
+}
+
 pub(super) fn count(meaning: &str) -> ObjectBuilder {
     plain(Type::Integer, meaning).minimum(Some(0_i64))
 }

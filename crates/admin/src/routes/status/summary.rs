@@ -1,0 +1,335 @@
+//! What the gateway does, in a few numbers: sums over series, and the greatest of what there may be many of.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use telemetry::metrics::{BOUNDS, Series};
+
+use super::Facts;
+use crate::build_info::BuildInfo;
+
+/// Virtual clusters, errors and lagging groups that are named.
+const NAMED: usize = 15;
+
+/// The answer. Numbers that only grow count from the start of the process; who looks twice knows the rate.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status<'a> {
+    /// Seconds since 1970.
+    time: f64,
+    uptime_seconds: f64,
+    build: &'a BuildInfo,
+    live: bool,
+    ready: bool,
+    checks: Vec<Check>,
+    #[serde(flatten)]
+    counted: Counted,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    id: &'static str,
+    up: bool,
+}
+
+/// What is read from the metrics.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    traffic: Traffic,
+    latency: Latency,
+    connections: Connections,
+    /// Brokers in the cluster.
+    brokers: f64,
+    errors: Errors,
+    /// `None`: it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<Lag>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Traffic {
+    requests: f64,
+    in_flight: f64,
+    waiting: f64,
+    bytes_from_clients: f64,
+    bytes_to_clients: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    /// Upper bounds of the buckets, seconds; one more bucket is above all of them.
+    bounds: Vec<f64>,
+    gateway: Times,
+    kafka: Times,
+    fetches: Times,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            bounds: BOUNDS
+                .iter()
+                .map(|(nanos, _)| *nanos as f64 / 1e9)
+                .collect(),
+            gateway: Times::default(),
+            kafka: Times::default(),
+            fetches: Times::default(),
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Times {
+    count: f64,
+    seconds: f64,
+    /// How many are below each bound, and how many there are.
+    below: Vec<f64>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connections {
+    clients: f64,
+    to_brokers: f64,
+    opened: f64,
+    closed: f64,
+    vclusters: Vec<OfVcluster>,
+    /// Connections of virtual clusters that are not named.
+    others: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct OfVcluster {
+    name: String,
+    connections: f64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Errors {
+    broker: f64,
+    gateway: f64,
+    authorization: f64,
+    /// Failed logins.
+    authentication: f64,
+    most: Vec<OfKind>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfKind {
+    request: String,
+    code: String,
+    origin: String,
+    count: f64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Lag {
+    /// The greatest.
+    records: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+    groups: Vec<OfGroup>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfGroup {
+    vcluster: String,
+    group: String,
+    topic: String,
+    records: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+}
+
+const FAMILIES: &[&str] = &[
+    "gateway_thread_request_rebuild_total",
+    "gateway_current_inflight_apiKeys",
+    "gateway_thread_tasks",
+    "gateway_bytes_exchanged_total",
+    "gateway_overhead_seconds",
+    "gateway_upstream_request_seconds",
+    "gateway_upstream_connections_downstream",
+    "gateway_upstream_connections_upstream_connected",
+    "gateway_client_connect_total",
+    "gateway_client_close_total",
+    "gateway_active_connections_vcluster",
+    "gateway_upstream_io_nodes",
+    "gateway_errors_total",
+    "gateway_failed_authentications_total",
+    LAG,
+    LAG_SECONDS,
+];
+const LAG: &str = "gateway_consumer_lag";
+const LAG_SECONDS: &str = "gateway_consumer_lag_seconds";
+
+impl<'a> Status<'a> {
+    pub(super) fn of(facts: &'a Facts) -> Status<'a> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let conditions = facts.health.conditions();
+        let mut summing = Summing::default();
+        facts.metrics.read(
+            |family| FAMILIES.contains(&family.name),
+            |series| summing.add(series),
+        );
+        Status {
+            time: since_1970.map_or(0.0, |since| since.as_secs_f64()),
+            uptime_seconds: facts.started.elapsed().as_secs_f64(),
+            build: &facts.build,
+            live: facts.health.is_live(),
+            ready: conditions.iter().all(|condition| condition.up),
+            checks: conditions
+                .iter()
+                .map(|condition| Check {
+                    id: condition.id,
+                    up: condition.up,
+                })
+                .collect(),
+            counted: summing.done(),
+        }
+    }
+}
+
+/// Sums that are being made.
+#[derive(Default)]
+struct Summing {
+    counted: Counted,
+    /// By virtual cluster, group and topic, as several partitions may have series of their own.
+    lag: BTreeMap<[String; 3], (f64, Option<f64>)>,
+}
+
+impl Summing {
+    fn add(&mut self, series: Series<'_>) {
+        if !series.facet.suffix.is_empty() {
+            return;
+        }
+        let Counted {
+            traffic,
+            latency,
+            connections,
+            brokers,
+            errors,
+            ..
+        } = &mut self.counted;
+        let value = series.value("");
+        match series.family.name {
+            "gateway_thread_request_rebuild_total" => traffic.requests += value,
+            "gateway_current_inflight_apiKeys" => traffic.in_flight += value,
+            "gateway_thread_tasks" => traffic.waiting += value,
+            "gateway_bytes_exchanged_total" => match series.label("direction") {
+                "upstream" => traffic.bytes_from_clients += value,
+                _ => traffic.bytes_to_clients += value,
+            },
+            "gateway_overhead_seconds" => latency.gateway.add(series),
+            "gateway_upstream_request_seconds" => match series.label("request") {
+                "fetch" => latency.fetches.add(series),
+                "other" => latency.kafka.add(series),
+                _ => {}
+            },
+            "gateway_upstream_connections_downstream" => connections.clients += value,
+            "gateway_upstream_connections_upstream_connected" => connections.to_brokers += value,
+            "gateway_client_connect_total" => connections.opened += value,
+            "gateway_client_close_total" => connections.closed += value,
+            "gateway_active_connections_vcluster" => connections.vclusters.push(OfVcluster {
+                name: series.label("vcluster").to_owned(),
+                connections: value,
+            }),
+            "gateway_upstream_io_nodes" => *brokers += value,
+            "gateway_errors_total" => errors.add(series),
+            "gateway_failed_authentications_total" => errors.authentication += value,
+            LAG => {
+                let (records, _) = self.lag.entry(whose(series)).or_default();
+                *records = records.max(value);
+            }
+            LAG_SECONDS => {
+                let (_, seconds) = self.lag.entry(whose(series)).or_default();
+                *seconds = Some(seconds.unwrap_or(0.0).max(value));
+            }
+            _ => {}
+        }
+    }
+
+    fn done(self) -> Counted {
+        let mut counted = self.counted;
+        let connections = &mut counted.connections;
+        let by_size = |a: &OfVcluster, b: &OfVcluster| b.connections.total_cmp(&a.connections);
+        connections.vclusters.sort_by(by_size);
+        let others = connections
+            .vclusters
+            .split_off(NAMED.min(connections.vclusters.len()));
+        // Not `sum`, which makes -0 of nothing.
+        connections.others = others
+            .iter()
+            .fold(0.0, |sum, other| sum + other.connections);
+        counted
+            .errors
+            .most
+            .sort_by(|a, b| b.count.total_cmp(&a.count));
+        counted.errors.most.truncate(NAMED);
+        counted.lag = lag(self.lag);
+        counted
+    }
+}
+
+/// The greatest lags; nothing where none is known.
+fn lag(of: BTreeMap<[String; 3], (f64, Option<f64>)>) -> Option<Lag> {
+    let groups = of
+        .into_iter()
+        .map(|([vcluster, group, topic], (records, seconds))| OfGroup {
+            vcluster,
+            group,
+            topic,
+            records,
+            seconds,
+        });
+    let mut groups: Vec<_> = groups.collect();
+    groups.sort_by(|a, b| b.records.total_cmp(&a.records));
+    let seconds = groups.iter().filter_map(|group| group.seconds);
+    let seconds = seconds.max_by(f64::total_cmp);
+    let records = groups.first()?.records;
+    groups.truncate(NAMED);
+    Some(Lag {
+        records,
+        seconds,
+        groups,
+    })
+}
+
+fn whose(series: Series<'_>) -> [String; 3] {
+    ["vcluster", "group", "topic"].map(|label| series.label(label).to_owned())
+}
+
+impl Times {
+    fn add(&mut self, series: Series<'_>) {
+        self.count += series.value("_count");
+        self.seconds += series.value("_sum");
+        let buckets = series
+            .samples
+            .iter()
+            .filter(|sample| sample.bound.is_some());
+        self.below.resize(BOUNDS.len() + 1, 0.0);
+        for (below, bucket) in self.below.iter_mut().zip(buckets) {
+            *below += bucket.value;
+        }
+    }
+}
+
+impl Errors {
+    fn add(&mut self, series: Series<'_>) {
+        let count = series.value("");
+        let origin = series.label("origin");
+        match origin {
+            "broker" => self.broker += count,
+            "authorization" => self.authorization += count,
+            _ => self.gateway += count,
+        }
+        self.most.push(OfKind {
+            request: series.label("api_key").to_owned(),
+            code: series.label("error_code").to_owned(),
+            origin: origin.to_owned(),
+            count,
+        });
+    }
+}
