@@ -20,6 +20,8 @@ mod family;
 mod instrument;
 mod parking;
 mod reading;
+#[cfg(test)]
+mod shipped;
 mod text;
 mod topics;
 
