@@ -31,10 +31,10 @@ const PATH: &str = "v1/metrics";
 
 /// Reads them; `None` unless there is an endpoint.
 pub(crate) fn otlp(fixed: &Settings, host_name: &str, findings: &mut Findings) -> Option<Otlp> {
+    let exporters = fixed.text_or_default(&gateway::OTLP_EXPORTER);
+    let mut exporters = exporters.split(',').map(str::trim);
     let is_off = fixed.flag(&gateway::OTLP_DISABLED) == Some(true)
-        || fixed
-            .text_or_default(&gateway::OTLP_EXPORTER)
-            .eq_ignore_ascii_case("none");
+        || !exporters.any(|exporter| exporter.eq_ignore_ascii_case("otlp"));
     let endpoint = endpoint(fixed).filter(|_| !is_off)?;
     let protocol = chosen(
         fixed,
@@ -149,6 +149,7 @@ mod tests {
             &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
             &[base, ("OTEL_SDK_DISABLED", "true")],
             &[base, ("OTEL_METRICS_EXPORTER", "none")],
+            &[base, ("OTEL_METRICS_EXPORTER", "prometheus")],
         ] {
             assert!(
                 loaded(pairs).expect("it is fine").otlp.is_none(),
@@ -182,6 +183,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "1500"),
+            ("OTEL_METRICS_EXPORTER", "prometheus, OTLP"),
             ("OTEL_SERVICE_NAME", "edge"),
             (
                 "OTEL_RESOURCE_ATTRIBUTES",

@@ -386,7 +386,8 @@ settings! { OTLP:
     OTLP_COMPRESSION = Setting::new("OTEL_EXPORTER_OTLP_COMPRESSION", Kind::Word(&["none", "gzip"]), "Bodies are sent as they are.")
         .default("none").not_yet_unless("none");
     OTLP_INTERVAL = Setting::new("OTEL_METRIC_EXPORT_INTERVAL", POSITIVE_MS, "Between two pushes, in ms.").default("60000");
-    OTLP_EXPORTER = Setting::new("OTEL_METRICS_EXPORTER", Kind::Text, "`none` switches the push off in spite of an endpoint.").default("otlp");
+    OTLP_EXPORTER = Setting::new("OTEL_METRICS_EXPORTER", Kind::List(','),
+        "A list without `otlp` switches the push off in spite of an endpoint; other exporters are not known here.").default("otlp");
     OTLP_DISABLED = Setting::new("OTEL_SDK_DISABLED", Kind::Bool, "`true` switches the push off in spite of an endpoint.").default("false");
     OTLP_SERVICE_NAME = Setting::new("OTEL_SERVICE_NAME", Kind::Text, "Attribute `service.name` of what is pushed.").default("sluicegate");
     OTLP_RESOURCE = Setting::new("OTEL_RESOURCE_ATTRIBUTES", Kind::Text,
