@@ -333,3 +333,71 @@ impl Errors {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use telemetry::metrics::{Declaration, Facet, Kind, Sample};
+
+    use super::*;
+
+    const FACET: Facet = Facet {
+        suffix: "",
+        kind: Kind::Gauge,
+    };
+
+    const fn family(name: &'static str) -> Declaration {
+        Declaration {
+            name,
+            facets: &[FACET],
+            labels: &["group", "topic", "vcluster"],
+            domains: &[None, None, None],
+            help: "",
+        }
+    }
+
+    fn add(summing: &mut Summing, family: &'static Declaration, group: &str, value: f64) {
+        summing.add(Series {
+            family,
+            facet: FACET,
+            labels: &[group, "orders", "billing"].map(Arc::from),
+            samples: &[Sample {
+                suffix: "",
+                bound: None,
+                value,
+            }],
+        });
+    }
+
+    #[test]
+    fn groups_that_are_furthest_behind_come_first() {
+        const RECORDS: &Declaration = &family(LAG);
+        const SECONDS: &Declaration = &family(LAG_SECONDS);
+        let mut summing = Summing::default();
+        for i in 0..100 {
+            add(&mut summing, RECORDS, &format!("g{i}"), f64::from(i));
+        }
+        add(&mut summing, SECONDS, "g99", 7.5);
+        add(&mut summing, SECONDS, "g0", 12.0);
+        // Another partition of the same topic.
+        add(&mut summing, RECORDS, "g5", 200.0);
+        let lag = summing.done().lag.expect("it is known");
+        assert_eq!((lag.records, lag.seconds), (200.0, Some(12.0)));
+        let shown = |group: &OfGroup| (group.group.clone(), group.records, group.seconds);
+        let groups: Vec<_> = lag.groups.iter().map(shown).collect();
+        assert_eq!(groups.len(), NAMED);
+        assert_eq!(groups[0], ("g5".to_owned(), 200.0, None));
+        assert_eq!(groups[1], ("g99".to_owned(), 99.0, Some(7.5)));
+        assert_eq!(lag.groups[0].vcluster, "billing");
+        assert_eq!(lag.groups[0].topic, "orders");
+    }
+
+    #[test]
+    fn nothing_known_of_consumers_is_no_lag() {
+        let counted = Summing::default().done();
+        assert!(counted.lag.is_none());
+        let shown = serde_json::to_string(&counted).expect("JSON");
+        assert!(!shown.contains("lag") && !shown.contains("-0"), "{shown}");
+    }
+}
