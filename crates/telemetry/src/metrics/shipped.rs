@@ -24,6 +24,8 @@ const NOT_IN_THIS_BRANCH: &[(&str, &[&str])] = &[
     ("process_open_fds", &[]),
     ("process_max_fds", &[]),
     ("process_threads", &[]),
+    ("tokio_workers", &["runtime"]),
+    ("tokio_busy_seconds_total", &["runtime"]),
     ("gateway_request_preprocess_duration_seconds", &["api_key"]),
     (
         "gateway_request_authorization_duration_seconds",
