@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use telemetry::metrics::{DOWNSTREAM, Level, Parking, UPSTREAM};
+use telemetry::metrics::{Clients, DOWNSTREAM, Level, Parking, UPSTREAM};
 use telemetry::targets::NETWORK;
 
 use config::{Limits, Pool, PoolKind};
@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Option<Pools>,
     /// Counts the bytes of clients.
     pub(crate) traffic: Traffic,
+    /// What is counted for clients.
+    pub(crate) clients: Clients,
     /// Requests that cannot be begun yet.
     pub(crate) waiting: Level,
     complaints: Cell<(Option<Instant>, u32)>,
@@ -146,9 +148,10 @@ async fn run(
     });
     let catalogue = shared.access.metrics.catalogue();
     let traffic = Traffic {
-        read: catalogue.bytes.with([UPSTREAM]),
-        written: catalogue.bytes.with([DOWNSTREAM]),
+        read: catalogue.bytes.with([UPSTREAM]).own(),
+        written: catalogue.bytes.with([DOWNSTREAM]).own(),
     };
+    let clients = shared.access.metrics.clients();
     let waiting = catalogue
         .waiting
         .with([&format!("upstream-{index}"), &index.to_string()]);
@@ -156,6 +159,7 @@ async fn run(
         shared,
         pools,
         traffic,
+        clients,
         waiting,
         complaints: Cell::new((None, 0)),
     });

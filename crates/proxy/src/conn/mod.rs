@@ -313,8 +313,7 @@ async fn meet(
         IdentityKind::Anonymous => ANONYMOUS,
         _ => &identity.name,
     };
-    let metrics = &shared.access.metrics;
-    let counts = metrics.client(&identity.vcluster, counted_name);
+    let counts = worker.clients.get(&identity.vcluster, counted_name);
     let _connected = counts.connections.hold();
     let connection = Connection {
         in_flight: InFlight::new(

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use telemetry::metrics::{Answered, Api, ClientMetrics, Moment, Origin};
@@ -15,7 +15,7 @@ use super::inspect::Seen;
 
 /// The requests of one connection whose answers have not been written, in order.
 pub(super) struct Timings {
-    pub(super) counts: Arc<ClientMetrics>,
+    pub(super) counts: Rc<ClientMetrics>,
     queue: RefCell<VecDeque<Timing>>,
     /// Entries that have left the queue: the number of the first one in it.
     gone: Cell<u64>,
@@ -56,7 +56,7 @@ struct Timing {
 }
 
 impl Timings {
-    pub(super) fn new(counts: Arc<ClientMetrics>) -> Timings {
+    pub(super) fn new(counts: Rc<ClientMetrics>) -> Timings {
         Timings {
             counts,
             queue: RefCell::default(),
@@ -239,7 +239,7 @@ mod tests {
 
     fn timings() -> (Metrics, Timings) {
         let metrics = Metrics::new(&MetricsSettings::default());
-        let timings = Timings::new(metrics.client("v", "u"));
+        let timings = Timings::new(metrics.clients().get("v", "u"));
         (metrics, timings)
     }
 

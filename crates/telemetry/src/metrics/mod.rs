@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Every metric is declared once, in [`catalogue`]. A family hands out instruments by label values ([`Family::with`]); looking one up
-//! costs a lock and a comparison of texts, so paths that are walked per request keep the instrument, which is one atomic.
+//! costs a lock and a comparison of texts, so paths that are walked per request keep the instrument. A thread that counts often takes a
+//! handle of its own ([`Counter::own`] and the like): nobody else writes where it writes, and a scrape adds up.
 //! A scrape copies a page of series at a time and never holds a lock while it writes.
 
 mod catalogue;
@@ -26,12 +27,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use catalogue::{Catalogue, DECLARATIONS};
-pub use client::{Answered, Api, ClientMetrics, Origin};
+pub use client::{Answered, Api, ClientMetrics, Clients, Origin};
 pub use document::{MARKER, markdown};
 pub use family::{Declaration, Domain, Family};
 pub use instrument::{
-    BOUNDS, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind, Level, Moment,
-    RATE_WINDOW, Rate, Samples, SecondsCounter, Timer,
+    Addable, BOUNDS, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind, Level,
+    Moment, Own, OwnCounter, OwnHistogram, OwnLevel, OwnTimer, RATE_WINDOW, Rate, Samples,
+    SecondsCounter, Timer,
 };
 pub use parking::{Parking, WorkerParking};
 pub use text::{Encoding, Format};
@@ -104,7 +106,6 @@ impl Default for MetricsSettings {
 #[derive(Clone)]
 pub struct Metrics {
     catalogue: Arc<Catalogue>,
-    clients: Arc<client::Clients>,
     collectors: Arc<Mutex<Vec<Collector>>>,
 }
 
@@ -122,7 +123,6 @@ impl Metrics {
     pub fn new(settings: &MetricsSettings) -> Self {
         Self {
             catalogue: Arc::new(Catalogue::new(settings)),
-            clients: Arc::default(),
             collectors: Arc::default(),
         }
     }
@@ -137,9 +137,9 @@ impl Metrics {
         collectors.push(Arc::new(collect));
     }
 
-    /// What is counted for the connections of one user; connections of the same user share it.
-    pub fn client(&self, vcluster: &str, username: &str) -> Arc<ClientMetrics> {
-        self.clients.get(&self.catalogue, vcluster, username)
+    /// What is counted for the connections of users, for one thread.
+    pub fn clients(&self) -> Clients {
+        Clients::new(&self.catalogue)
     }
 
     /// Gives a virtual cluster its series before anybody uses it.

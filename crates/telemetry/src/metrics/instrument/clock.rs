@@ -87,6 +87,13 @@ impl Peak {
         }
     }
 
+    /// Takes in what `other` has recorded.
+    pub(super) fn absorb(&self, other: &Peak) {
+        for (slot, other) in self.0.iter().zip(&other.0) {
+            slot.fetch_max(other.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn get(&self, Moment(now): Moment) -> u64 {
         let minute = now / 60 + 1;
         let slots = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));

@@ -1,6 +1,7 @@
 //! What a series holds.
 
 mod clock;
+mod own;
 mod timer;
 
 use std::fmt;
@@ -9,7 +10,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 pub use clock::Moment;
 use clock::Ring;
-pub use timer::{BOUNDS, Histogram, Timer};
+use own::Cells;
+pub use own::{Addable, Own};
+pub use timer::{BOUNDS, Histogram, OwnHistogram, OwnTimer, Timer};
 
 /// The type of a family, as scrapes tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,10 @@ pub trait Instrument: Clone + Default + fmt::Debug + Send + Sync + 'static {
 
 /// Counts events since the start of the process.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter(Arc<Cells<AtomicU64>>);
+
+/// Counts in a [`Counter`], for one thread.
+pub type OwnCounter = Own<AtomicU64>;
 
 impl Counter {
     /// Counts one.
@@ -67,12 +73,20 @@ impl Counter {
 
     /// Counts several.
     pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.0.common().fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A handle for one thread that counts often.
+    pub fn own(&self) -> OwnCounter {
+        self.0.lease()
     }
 
     /// The count.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        let mut count = 0_u64;
+        self.0
+            .for_each(|cell| count = count.wrapping_add(cell.load(Ordering::Relaxed)));
+        count
     }
 }
 
@@ -131,17 +145,25 @@ impl Instrument for Gauge {
 
 /// How many there are of something now.
 #[derive(Clone, Debug, Default)]
-pub struct Level(Arc<AtomicI64>);
+pub struct Level(Arc<Cells<AtomicI64>>);
+
+/// Counts in a [`Level`], for one thread.
+pub type OwnLevel = Own<AtomicI64>;
 
 impl Level {
     /// One more.
     pub fn inc(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.common().fetch_add(1, Ordering::Relaxed);
     }
 
     /// One less.
     pub fn dec(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.common().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A handle for one thread that counts often.
+    pub fn own(&self) -> OwnLevel {
+        self.0.lease()
     }
 
     /// One more for as long as the guard lives.
@@ -153,7 +175,10 @@ impl Level {
 
     /// How many.
     pub fn get(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        let mut level = 0_i64;
+        self.0
+            .for_each(|cell| level = level.wrapping_add(cell.load(Ordering::Relaxed)));
+        level
     }
 }
 

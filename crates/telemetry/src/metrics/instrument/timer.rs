@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::clock::Peak;
+use super::own::{self, Addable, Cells, Own};
 use super::{Facet, Instrument, Kind, Moment, Samples};
 
 const MAX: Facet = Facet {
@@ -15,10 +16,14 @@ const MAX: Facet = Facet {
 
 /// Counts and adds up durations.
 #[derive(Clone, Debug, Default)]
-pub struct Timer(Arc<Sums>);
+pub struct Timer(Arc<Cells<Sums>>);
 
+/// Observes for a [`Timer`], for one thread.
+pub type OwnTimer = Own<Sums>;
+
+/// What a [`Timer`] has seen.
 #[derive(Debug, Default)]
-struct Sums {
+pub struct Sums {
     count: AtomicU64,
     nanos: AtomicU64,
     peak: Peak,
@@ -28,19 +33,51 @@ impl Timer {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
         let nanos = nanos(took);
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.0.peak.record(at, nanos);
+        let sums = self.0.common();
+        sums.count.fetch_add(1, Ordering::Relaxed);
+        sums.nanos.fetch_add(nanos, Ordering::Relaxed);
+        sums.peak.record(at, nanos);
+    }
+
+    /// A handle for one thread that observes often.
+    pub fn own(&self) -> OwnTimer {
+        self.0.lease()
     }
 
     /// How many.
     pub fn count(&self) -> u64 {
-        self.0.count.load(Ordering::Relaxed)
+        self.sum_of(|sums| &sums.count)
     }
 
     /// Their sum, nanoseconds.
     pub fn nanos(&self) -> u64 {
-        self.0.nanos.load(Ordering::Relaxed)
+        self.sum_of(|sums| &sums.nanos)
+    }
+
+    fn sum_of(&self, part: impl Fn(&Sums) -> &AtomicU64) -> u64 {
+        let mut sum = 0_u64;
+        self.0
+            .for_each(|sums| sum = sum.wrapping_add(part(sums).load(Ordering::Relaxed)));
+        sum
+    }
+}
+
+impl OwnTimer {
+    /// Adds one duration, which ended `at`.
+    pub fn observe(&self, at: Moment, took: Duration) {
+        let nanos = nanos(took);
+        let sums = self.cell();
+        own::add(&sums.count, 1);
+        own::add(&sums.nanos, nanos);
+        sums.peak.record(at, nanos);
+    }
+}
+
+impl Addable for Sums {
+    fn absorb(&self, other: &Self) {
+        self.count.absorb(&other.count);
+        self.nanos.absorb(&other.nanos);
+        self.peak.absorb(&other.peak);
     }
 }
 
@@ -49,7 +86,9 @@ impl Instrument for Timer {
 
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
         if facet > 0 {
-            return samples("", None, &seconds(self.0.peak.get(Moment::now())));
+            let (now, mut peak) = (Moment::now(), 0);
+            self.0.for_each(|sums| peak = peak.max(sums.peak.get(now)));
+            return samples("", None, &seconds(peak));
         }
         samples("_sum", None, &seconds(self.nanos()))?;
         samples("_count", None, &self.count())
@@ -80,10 +119,14 @@ pub const BOUNDS: [(u64, &str); 18] = [
 
 /// Like [`Timer`], with the number of durations below each of [`BOUNDS`].
 #[derive(Clone, Debug, Default)]
-pub struct Histogram(Arc<Buckets>);
+pub struct Histogram(Arc<Cells<Buckets>>);
 
+/// Observes for a [`Histogram`], for one thread.
+pub type OwnHistogram = Own<Buckets>;
+
+/// What a [`Histogram`] has seen.
 #[derive(Debug, Default)]
-struct Buckets {
+pub struct Buckets {
     /// By bound, not cumulative; the last is for what is above all of them.
     counts: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
@@ -94,18 +137,61 @@ impl Histogram {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
         let nanos = nanos(took);
-        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
-        if let Some(count) = self.0.counts.get(bucket) {
+        let buckets = self.0.common();
+        if let Some(count) = buckets.count_of(nanos) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.0.peak.record(at, nanos);
+        buckets.nanos.fetch_add(nanos, Ordering::Relaxed);
+        buckets.peak.record(at, nanos);
+    }
+
+    /// A handle for one thread that observes often.
+    pub fn own(&self) -> OwnHistogram {
+        self.0.lease()
     }
 
     /// How many.
     pub fn count(&self) -> u64 {
-        let counts = self.0.counts.iter();
+        let total = self.total();
+        let counts = total.counts.iter();
         counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// All cells together.
+    fn total(&self) -> Buckets {
+        let total = Buckets::default();
+        self.0.for_each(|buckets| total.absorb(buckets));
+        total
+    }
+}
+
+impl OwnHistogram {
+    /// Adds one duration, which ended `at`.
+    pub fn observe(&self, at: Moment, took: Duration) {
+        let nanos = nanos(took);
+        let buckets = self.cell();
+        if let Some(count) = buckets.count_of(nanos) {
+            own::add(count, 1);
+        }
+        own::add(&buckets.nanos, nanos);
+        buckets.peak.record(at, nanos);
+    }
+}
+
+impl Buckets {
+    fn count_of(&self, nanos: u64) -> Option<&AtomicU64> {
+        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
+        self.counts.get(bucket)
+    }
+}
+
+impl Addable for Buckets {
+    fn absorb(&self, other: &Self) {
+        for (count, other) in self.counts.iter().zip(&other.counts) {
+            count.absorb(other);
+        }
+        self.nanos.absorb(&other.nanos);
+        self.peak.absorb(&other.peak);
     }
 }
 
@@ -114,16 +200,20 @@ impl Instrument for Histogram {
 
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
         if facet > 0 {
-            return samples("", None, &seconds(self.0.peak.get(Moment::now())));
+            let (now, mut peak) = (Moment::now(), 0);
+            self.0
+                .for_each(|buckets| peak = peak.max(buckets.peak.get(now)));
+            return samples("", None, &seconds(peak));
         }
         // The count is the last bucket: both are of one moment, however busy the gateway is.
+        let all = self.total();
         let mut total = 0;
         let names = BOUNDS.iter().map(|(_, name)| *name).chain(["+Inf"]);
-        for (count, name) in self.0.counts.iter().zip(names) {
+        for (count, name) in all.counts.iter().zip(names) {
             total += count.load(Ordering::Relaxed);
             samples("_bucket", Some(name), &total)?;
         }
-        samples("_sum", None, &seconds(self.0.nanos.load(Ordering::Relaxed)))?;
+        samples("_sum", None, &seconds(all.nanos.load(Ordering::Relaxed)))?;
         samples("_count", None, &total)
     }
 }
