@@ -21,6 +21,11 @@ use crate::error::ApiError;
 /// Health and metrics, then the API. HEAD is answered like GET.
 pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resources>>>) -> Router {
     let access = Access::new(services.users);
+    api::show_inventory(
+        &services.metrics,
+        &services.api.deployment,
+        Arc::clone(&resources),
+    );
     let metrics = metrics::router(
         services.metrics,
         services.secured_metrics.then(|| access.clone()),

@@ -318,7 +318,7 @@ async fn meet(
     let connection = Connection {
         in_flight: InFlight::new(
             shared.limits.max_in_flight_per_connection,
-            Timings::new(counts.clone()),
+            Timings::new(counts.clone(), worker.lifecycle.clone()),
         ),
         worker: worker.clone(),
         listener: listener.clone(),

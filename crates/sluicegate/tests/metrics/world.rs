@@ -21,7 +21,7 @@ pub(crate) const BROKER: i32 = 1;
 
 pub(crate) struct World {
     pub(crate) cluster: KafkaCluster,
-    /// Clients are anonymous.
+    /// Clients are anonymous. The stages of requests are timed.
     pub(crate) open: Front,
     /// Clients authenticate.
     pub(crate) secured: Front,
@@ -51,6 +51,7 @@ impl World {
                 .env("GATEWAY_DOWNSTREAM_THREAD", "1")
                 .env("GATEWAY_ADMIN_API_USERS", &admins)
         };
+        let open = options().env("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true");
         let secured = options()
             .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
             .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
@@ -60,7 +61,7 @@ impl World {
             );
         Ok(World {
             open: Front {
-                gateway: options().start()?,
+                gateway: open.start()?,
             },
             secured: Front {
                 gateway: secured.start()?,

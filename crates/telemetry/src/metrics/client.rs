@@ -12,7 +12,7 @@ use super::instrument::{Level, Moment, OwnCounter, OwnHistogram, OwnLevel, OwnTi
 use super::{DOWNSTREAM, NONE, OTHER, UPSTREAM};
 
 /// API keys with a place of their own; those beyond share the last one.
-const KEYS: usize = 128;
+pub(super) const KEYS: usize = 128;
 
 /// Error codes of Kafka's protocol with series of their own.
 const CODES: std::ops::RangeInclusive<i16> = -1..=199;
@@ -236,7 +236,7 @@ impl Clients {
 }
 
 /// `LIST_OFFSETS` of `ListOffsets`.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     for c in name.chars() {
         if c.is_ascii_uppercase() && !snake.is_empty() {
@@ -354,6 +354,7 @@ mod tests {
         let metrics = Metrics::new(&MetricsSettings {
             max_users: 3,
             max_vclusters: 2,
+            ..MetricsSettings::default()
         });
         for i in 0..10 {
             let client = metrics.clients().get(&format!("v{i}"), &format!("u{i}"));

@@ -19,6 +19,7 @@ mod client;
 mod document;
 mod family;
 mod instrument;
+mod lifecycle;
 mod parking;
 mod text;
 
@@ -31,10 +32,11 @@ pub use client::{Answered, Api, ClientMetrics, Clients, Origin};
 pub use document::{MARKER, markdown};
 pub use family::{Declaration, Domain, Family};
 pub use instrument::{
-    Addable, BOUNDS, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind, Level,
-    Moment, Own, OwnCounter, OwnHistogram, OwnLevel, OwnTimer, RATE_WINDOW, Rate, Samples,
-    SecondsCounter, Timer,
+    Addable, BOUNDS, Bounds, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind,
+    Level, Moment, Own, OwnCounter, OwnHistogram, OwnLevel, OwnTimer, RATE_WINDOW, Rate, Samples,
+    SecondsCounter, Stages, Standard, Timer,
 };
+pub use lifecycle::{Lifecycle, LifecycleSettings, Steps};
 pub use parking::{Parking, WorkerParking};
 pub use text::{Encoding, Format};
 
@@ -84,20 +86,29 @@ const MECHANISMS: &[&str] = &[
     "SSL",
 ];
 
-/// Bounds on the number of series.
-#[derive(Clone, Copy, Debug)]
+/// Seconds between two looks for series that have been idle for long.
+const SWEEP_EVERY: u64 = 30;
+
+/// Which series there may be, and how many.
+#[derive(Clone, Debug)]
 pub struct MetricsSettings {
+    /// `GATEWAY_METRICS_USER_ENABLED`: whether users have series of their own; else all are counted under [`OTHER`].
+    pub users: bool,
     /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own; more are counted under [`OTHER`].
     pub max_users: usize,
-    /// Virtual clusters with series of their own; more are counted under [`OTHER`].
+    /// `GATEWAY_METRICS_MAX_VCLUSTERS`: virtual clusters with series of their own; more are counted under [`OTHER`].
     pub max_vclusters: usize,
+    /// Timers of the stages of requests; `None`: nothing is measured.
+    pub lifecycle: Option<LifecycleSettings>,
 }
 
 impl Default for MetricsSettings {
     fn default() -> Self {
         Self {
+            users: true,
             max_users: 1000,
             max_vclusters: 500,
+            lifecycle: None,
         }
     }
 }
@@ -106,6 +117,8 @@ impl Default for MetricsSettings {
 #[derive(Clone)]
 pub struct Metrics {
     catalogue: Arc<Catalogue>,
+    lifecycle: Option<Arc<LifecycleSettings>>,
+    swept: Arc<Mutex<Moment>>,
     collectors: Arc<Mutex<Vec<Collector>>>,
 }
 
@@ -123,6 +136,8 @@ impl Metrics {
     pub fn new(settings: &MetricsSettings) -> Self {
         Self {
             catalogue: Arc::new(Catalogue::new(settings)),
+            lifecycle: settings.lifecycle.clone().map(Arc::new),
+            swept: Arc::new(Mutex::new(Moment::now())),
             collectors: Arc::default(),
         }
     }
@@ -140,6 +155,12 @@ impl Metrics {
     /// What is counted for the connections of users, for one thread.
     pub fn clients(&self) -> Clients {
         Clients::new(&self.catalogue)
+    }
+
+    /// The timers of the stages of requests, for one thread; `None`: they are off.
+    pub fn lifecycle(&self) -> Option<Lifecycle> {
+        let settings = self.lifecycle.as_ref()?;
+        Some(Lifecycle::new(&self.catalogue, settings))
     }
 
     /// Gives a virtual cluster its series before anybody uses it.
@@ -173,6 +194,14 @@ impl Metrics {
         for collect in collectors {
             collect(&self.catalogue);
         }
+        let now = Moment::now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(*swept) >= SWEEP_EVERY {
+            *swept = now;
+            self.catalogue.sweep(now);
+        }
+        drop(swept);
+        self.catalogue.count_series();
         Encoding::new(Arc::clone(&self.catalogue), format)
     }
 

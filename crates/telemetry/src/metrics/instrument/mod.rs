@@ -12,7 +12,7 @@ pub use clock::Moment;
 use clock::Ring;
 use own::Cells;
 pub use own::{Addable, Own};
-pub use timer::{BOUNDS, Histogram, OwnHistogram, OwnTimer, Timer};
+pub use timer::{BOUNDS, Bounds, Histogram, OwnHistogram, OwnTimer, Stages, Standard, Timer};
 
 /// The type of a family, as scrapes tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,16 @@ pub trait Instrument: Clone + Default + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Of the writer.
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result;
+
+    /// What the series shows, if it may end one day: a number that is another one after the series has changed, and 0 as long as it is 0.
+    fn value(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether somebody besides its family can still change it.
+    fn is_held(&self) -> bool {
+        true
+    }
 }
 
 /// Counts events since the start of the process.
@@ -74,6 +84,11 @@ impl Counter {
     /// Counts several.
     pub fn add(&self, count: u64) {
         self.0.common().fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sets what somebody else has counted, all of it; less than before is ignored.
+    pub fn raise_to(&self, count: u64) {
+        self.0.common().fetch_max(count, Ordering::Relaxed);
     }
 
     /// A handle for one thread that counts often.
@@ -95,6 +110,14 @@ impl Instrument for Counter {
 
     fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
         samples("", None, &self.get())
+    }
+
+    fn value(&self) -> Option<u64> {
+        Some(self.get())
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1 || self.0.is_leased()
     }
 }
 
@@ -187,6 +210,14 @@ impl Instrument for Level {
 
     fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
         samples("", None, &self.get())
+    }
+
+    fn value(&self) -> Option<u64> {
+        Some(self.get().cast_unsigned())
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1 || self.0.is_leased()
     }
 }
 

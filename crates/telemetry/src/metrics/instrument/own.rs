@@ -53,6 +53,12 @@ impl<C: Addable> Cells<C> {
         own.iter().for_each(|cell| each(cell));
     }
 
+    /// Whether a thread has a cell.
+    pub(super) fn is_leased(&self) -> bool {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.iter().any(|cell| Arc::strong_count(cell) > 1)
+    }
+
     fn tidy(&self, own: &mut Vec<Arc<C>>) {
         let mut at = 0;
         while let Some(cell) = own.get(at) {
@@ -189,6 +195,9 @@ mod tests {
         done.store(true, Ordering::Relaxed);
         reader.join().expect("no panic");
         assert_eq!(sum(&cells), THREADS * ROUNDS * 101);
+        let own = cells.lease();
+        assert!(cells.is_leased());
+        drop(own);
         assert!(!cells.is_leased());
     }
 

@@ -1,6 +1,7 @@
 //! How long something took: sums, bounds, and the maximum of the last minutes.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -117,23 +118,58 @@ pub const BOUNDS: [(u64, &str); 18] = [
     (30_000_000_000, "30.0"),
 ];
 
-/// Like [`Timer`], with the number of durations below each of [`BOUNDS`].
+/// Which bounds a [`Histogram`] has.
+pub trait Bounds: Clone + fmt::Debug + Default + Send + Sync + 'static {
+    /// As [`BOUNDS`], and not more.
+    const BOUNDS: &'static [(u64, &'static str)];
+}
+
+/// [`BOUNDS`].
 #[derive(Clone, Debug, Default)]
-pub struct Histogram(Arc<Cells<Buckets>>);
+pub struct Standard;
+
+impl Bounds for Standard {
+    const BOUNDS: &'static [(u64, &'static str)] = &BOUNDS;
+}
+
+/// The bounds of the stages of requests, which dashboards name.
+#[derive(Clone, Debug, Default)]
+pub struct Stages;
+
+impl Bounds for Stages {
+    const BOUNDS: &'static [(u64, &'static str)] = &[
+        (50_000, "0.00005"),
+        (100_000, "0.0001"),
+        (500_000, "0.0005"),
+        (1_000_000, "0.001"),
+        (10_000_000, "0.01"),
+        (50_000_000, "0.05"),
+        (100_000_000, "0.1"),
+        (500_000_000, "0.5"),
+        (1_000_000_000, "1.0"),
+        (5_000_000_000, "5.0"),
+        (30_000_000_000, "30.0"),
+    ];
+}
+
+/// Like [`Timer`], with the number of durations below each of its bounds.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram<B = Standard>(Arc<Cells<Buckets<B>>>);
 
 /// Observes for a [`Histogram`], for one thread.
-pub type OwnHistogram = Own<Buckets>;
+pub type OwnHistogram<B = Standard> = Own<Buckets<B>>;
 
 /// What a [`Histogram`] has seen.
 #[derive(Debug, Default)]
-pub struct Buckets {
-    /// By bound, not cumulative; the last is for what is above all of them.
+pub struct Buckets<B> {
+    /// By bound, not cumulative; the one behind the last bound is for what is above all of them.
     counts: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
     peak: Peak,
+    bounds: PhantomData<B>,
 }
 
-impl Histogram {
+impl<B: Bounds> Histogram<B> {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
         let nanos = nanos(took);
@@ -146,7 +182,7 @@ impl Histogram {
     }
 
     /// A handle for one thread that observes often.
-    pub fn own(&self) -> OwnHistogram {
+    pub fn own(&self) -> OwnHistogram<B> {
         self.0.lease()
     }
 
@@ -158,14 +194,14 @@ impl Histogram {
     }
 
     /// All cells together.
-    fn total(&self) -> Buckets {
+    fn total(&self) -> Buckets<B> {
         let total = Buckets::default();
         self.0.for_each(|buckets| total.absorb(buckets));
         total
     }
 }
 
-impl OwnHistogram {
+impl<B: Bounds> OwnHistogram<B> {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
         let nanos = nanos(took);
@@ -178,14 +214,14 @@ impl OwnHistogram {
     }
 }
 
-impl Buckets {
+impl<B: Bounds> Buckets<B> {
     fn count_of(&self, nanos: u64) -> Option<&AtomicU64> {
-        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
+        let bucket = B::BOUNDS.partition_point(|(bound, _)| *bound < nanos);
         self.counts.get(bucket)
     }
 }
 
-impl Addable for Buckets {
+impl<B: Bounds> Addable for Buckets<B> {
     fn absorb(&self, other: &Self) {
         for (count, other) in self.counts.iter().zip(&other.counts) {
             count.absorb(other);
@@ -195,7 +231,7 @@ impl Addable for Buckets {
     }
 }
 
-impl Instrument for Histogram {
+impl<B: Bounds> Instrument for Histogram<B> {
     const FACETS: &'static [Facet] = &[Facet::bare(Kind::Histogram), MAX];
 
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
@@ -208,7 +244,7 @@ impl Instrument for Histogram {
         // The count is the last bucket: both are of one moment, however busy the gateway is.
         let all = self.total();
         let mut total = 0;
-        let names = BOUNDS.iter().map(|(_, name)| *name).chain(["+Inf"]);
+        let names = B::BOUNDS.iter().map(|(_, name)| *name).chain(["+Inf"]);
         for (count, name) in all.counts.iter().zip(names) {
             total += count.load(Ordering::Relaxed);
             samples("_bucket", Some(name), &total)?;
@@ -242,18 +278,21 @@ mod tests {
 
     #[test]
     fn bounds_ascend_and_are_what_they_say() {
-        for pair in BOUNDS.windows(2) {
-            assert!(pair[0].0 < pair[1].0);
-        }
-        for (nanos, name) in BOUNDS {
-            let said: f64 = name.parse().expect("a number");
-            assert_eq!((said * 1e9).round() as u64, nanos, "{name}");
+        assert!(Stages::BOUNDS.len() <= BOUNDS.len());
+        for bounds in [Standard::BOUNDS, Stages::BOUNDS] {
+            for pair in bounds.windows(2) {
+                assert!(pair[0].0 < pair[1].0);
+            }
+            for (nanos, name) in bounds {
+                let said: f64 = name.parse().expect("a number");
+                assert_eq!((said * 1e9).round() as u64, *nanos, "{name}");
+            }
         }
     }
 
     #[test]
     fn a_histogram_is_cumulative() {
-        let histogram = Histogram::default();
+        let histogram = Histogram::<Standard>::default();
         for micros in [1, 20, 21, 100, 150_000, 60_000_000] {
             histogram.observe(Moment::now(), Duration::from_micros(micros));
         }
