@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{Answer, Running, Store, resource, serve, serve_with_store, services, upserted};
 use serde_json::{Value, json};
-use sluicegate_admin::{Api, Capabilities, NameOf, Resources as _, Services};
+use sluicegate_admin::{Api, Capabilities, NameOf, PhysicalName, Resources as _, Services};
 
 fn vcluster(name: &str, spec: &Value) -> String {
     resource("VirtualCluster", &json!({"name": name}), spec)
@@ -287,6 +287,41 @@ fn a_deleted_one_leaves_its_name_behind() {
     make("teamAo").error(409, "Already in use");
     assert_eq!(upserted(&make("teamA")), CREATED);
     assert_eq!(store.snapshot().retired.len(), 0);
+    server.handle.shutdown();
+}
+
+#[test]
+fn nothing_changes_hands_that_is_made_meanwhile() {
+    let (server, store) = serve_with_store();
+    let make = |name: &str| put(&server, name, &json!({}));
+    make("team");
+    let later = |name: &str| {
+        let (of, name) = (NameOf::Topic, name.to_owned());
+        *store.kafka.1.lock().expect("lock") = Some(PhysicalName { of, name });
+    };
+    later("teamAorders");
+    let msg = make("teamA").error(409, "Already in use");
+    assert!(msg.contains("belongs to team"), "{msg}");
+    let there = |name: &str| store.snapshot().virtual_cluster(name).is_some();
+    assert!(!there("teamA"));
+    assert_eq!(store.snapshot().retired.len(), 0, "the reservation is over");
+    later("teamC");
+    assert_eq!(upserted(&make("teamB")), CREATED);
+    assert_eq!(store.snapshot().retired.len(), 0);
+    // What a gateway that stopped in between has left is in nobody's way.
+    let mut changes = state::Changes::default();
+    changes.put(&state::RetiredPrefix {
+        name: "teamC".to_owned(),
+        reserved: true,
+    });
+    store.apply(&changes);
+    make("teamC").error(409, "Already in use");
+    assert_eq!(store.snapshot().retired.len(), 0);
+    make("teamD");
+    // A name that begins like nobody's needs no reservation.
+    let before = *store.changes.lock().expect("lock");
+    assert_eq!(upserted(&make("other")), CREATED);
+    assert_eq!(*store.changes.lock().expect("lock"), before + 2);
     server.handle.shutdown();
 }
 

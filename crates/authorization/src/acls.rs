@@ -5,12 +5,23 @@ use auth::acl::{
 };
 use bytes::Bytes;
 use wire::api::{ApiKey, Direction};
-use wire::error_code::{CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, SECURITY_DISABLED};
+use wire::error_code::{
+    CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, POLICY_VIOLATION, SECURITY_DISABLED,
+};
 
 use crate::refusal::{refuse, refuse_decoded};
 use crate::request::{Request, error_record};
 use crate::ruling::{Error, Ruling};
 use wire::tree::{self as message, Node, Record};
+
+/// Bindings that one request makes or removes; the controller of Kafka takes no more, either.
+const MAX_CHANGED: usize = 10_000;
+
+/// Bindings of one virtual cluster beyond which clients make no more.
+const MAX_BINDINGS: usize = 100_000;
+
+/// Comparisons of a filter with a binding in one request.
+const MAX_COMPARISONS: usize = 10_000_000;
 
 /// A change of the access control lists that a client asks for and may ask for. Write [`AclRequest::change`], then send
 /// [`AclRequest::answer`].
@@ -112,6 +123,24 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
     if !request.access.allowed_cluster(operation) {
         return refuse_decoded(request, &root, CLUSTER_AUTHORIZATION_FAILED);
     }
+    let there = request
+        .access
+        .acls()
+        .map_or(0, |acls| acls.bindings().len());
+    let is_excessive = match request.api {
+        ApiKey::CREATE_ACLS => {
+            let asked = root.list("Creations").len();
+            asked > MAX_CHANGED || there.saturating_add(asked) > MAX_BINDINGS
+        }
+        ApiKey::DELETE_ACLS => {
+            let asked = root.list("Filters").len();
+            asked > MAX_CHANGED || there.saturating_mul(asked) > MAX_COMPARISONS
+        }
+        _ => false,
+    };
+    if is_excessive {
+        return refuse_decoded(request, &root, POLICY_VIOLATION);
+    }
     let parts = match request.api {
         ApiKey::DESCRIBE_ACLS => return describe(request, &root),
         ApiKey::CREATE_ACLS => {
@@ -129,11 +158,17 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
                 });
                 Ok::<_, Error>(selected)
             };
-            Parts::Delete(
-                root.records("Filters")
-                    .map(selected)
-                    .collect::<Result<_, _>>()?,
-            )
+            let mut parts: Vec<Result<Vec<Binding>, String>> = Vec::new();
+            let mut found = 0;
+            for asked in root.records("Filters") {
+                let part = selected(asked)?;
+                found += part.as_ref().map_or(0, Vec::len);
+                if found > MAX_CHANGED {
+                    return refuse_decoded(request, &root, POLICY_VIOLATION);
+                }
+                parts.push(part);
+            }
+            Parts::Delete(parts)
         }
     };
     let request = AclRequest {

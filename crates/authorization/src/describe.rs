@@ -8,7 +8,7 @@ use wire::error_code::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION};
 use wire::schema::{Entity, FieldType};
 
 use crate::request::{Request, error_record, take_denied};
-use crate::ruling::{AnswerWork, Error, Ruling};
+use crate::ruling::{AnswerWork, Error, Ruling, weight};
 use wire::tree::{self as message, Node, Record};
 
 /// DescribeGroups, ConsumerGroupDescribe, ShareGroupDescribe, StreamsGroupDescribe: DESCRIBE on each group. For the newer ones a group
@@ -42,6 +42,7 @@ pub(crate) fn groups(request: &Request<'_>) -> Result<Ruling, Error> {
     }
     let body = (!denied.is_empty()).then(|| request.encode(&root));
     let view = request.access.clone();
+    let remembered = weight(&denied);
     let answer = AnswerWork::new(request.api, move |answer, _| {
         answer.edit_list("Groups", |groups| {
             for group in groups.iter_mut().filter_map(Node::as_record_mut) {
@@ -52,6 +53,7 @@ pub(crate) fn groups(request: &Request<'_>) -> Result<Ruling, Error> {
             groups.extend(denied.iter().cloned());
         });
     });
+    let answer = answer.remembering(remembered);
     Ok(Ruling::Rewrite { body, answer })
 }
 
@@ -164,6 +166,7 @@ pub(crate) fn topic_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
     }
     let body = changed.then(|| request.encode(&root));
     let view = request.access.clone();
+    let remembered = weight(&denied);
     let answer = AnswerWork::new(request.api, move |answer, _| {
         answer.edit_list("Topics", |topics| {
             topics.retain_mut(|topic| {
@@ -178,6 +181,7 @@ pub(crate) fn topic_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
             topics.extend(denied.iter().cloned());
         });
     });
+    let answer = answer.remembering(remembered);
     Ok(Ruling::Rewrite { body, answer })
 }
 

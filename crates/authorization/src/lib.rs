@@ -48,7 +48,9 @@ use wire::api::{ApiKey, Direction};
 
 pub use acls::{AclChange, AclRequest};
 pub use ruling::{AnswerWork, Error, Ruling, TopicNames};
-pub use session::{InSession, in_session, session_gone, without_session};
+pub use session::{
+    InSession, ShareMember, in_session, session_gone, share_member, without_session,
+};
 
 use request::Request;
 use rules::Rule;

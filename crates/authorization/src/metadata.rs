@@ -11,7 +11,7 @@ use wire::schema::FieldSpec;
 
 use crate::cluster::cluster_operations;
 use crate::request::{Request, error_record};
-use crate::ruling::{AnswerWork, Error, Ruling};
+use crate::ruling::{AnswerWork, Error, Ruling, weight};
 use wire::tree::{self as message, Node, Record};
 
 /// First version in which a client says whether topics may be created; before it, the broker creates by its own default.
@@ -53,6 +53,10 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
 
     let view = request.access.clone();
     let creating = !uncreatable.is_empty() || forbids;
+    let names = uncreatable
+        .iter()
+        .map(|name| name.len() + size_of_val(name));
+    let remembered = weight(&denied) + names.sum::<usize>();
     let answer = if !works {
         AnswerWork::nothing(request.api)
     } else {
@@ -70,6 +74,7 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
                 answer.set("ClusterAuthorizedOperations", Node::Int(operations.into()));
             }
         })
+        .remembering(remembered)
     };
     if creating {
         root.set("AllowAutoTopicCreation", Node::Int(0));

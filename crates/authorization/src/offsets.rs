@@ -7,8 +7,8 @@ use wire::schema::Entity;
 use crate::TopicNames;
 use crate::names::Needs;
 use crate::refusal::{nothing, refuse_decoded};
-use crate::request::{Request, error_record};
-use crate::ruling::{AnswerWork, Error, Ruling};
+use crate::request::{Request, by_group, error_record, refuse_many_twins};
+use crate::ruling::{AnswerWork, Error, Ruling, weight};
 use wire::tree::{self as message, Node, Record};
 
 /// READ on the group, READ on each topic.
@@ -81,14 +81,11 @@ pub(crate) fn fetch(request: &Request<'_>) -> Result<Ruling, Error> {
             })?
         };
         changed |= !denied.is_empty();
-        groups.push(Part {
-            group: group.get("GroupId").as_bytes().to_vec(),
-            all,
-            denied,
-        });
+        let id = group.get("GroupId").as_bytes().to_vec();
+        groups.push((id, Part { all, denied }));
     }
     root.set("Groups", Node::List(list));
-    let all = groups.iter().any(|part| part.all);
+    let all = groups.iter().any(|(_, part)| part.all);
     if !changed && !all {
         return Ok(Ruling::Forward);
     }
@@ -98,18 +95,25 @@ pub(crate) fn fetch(request: &Request<'_>) -> Result<Ruling, Error> {
         return Ok(request.answered(&answer));
     }
     let view = request.access.clone();
+    refuse_many_twins(groups.iter().map(|(group, _)| &**group))?;
+    let parts = groups
+        .iter()
+        .map(|(group, part)| group.len() + part.weight());
+    let remembered = weight(&refused) + parts.sum::<usize>();
+    let groups = by_group(groups);
     let answer = AnswerWork::new(request.api, move |answer, topics| {
         answer.edit_list("Groups", |list| {
             for group in list.iter_mut().filter_map(Node::as_record_mut) {
                 // A group may be asked for more than once; all of its parts say the same of a topic.
-                let id = group.get("GroupId").as_bytes().to_vec();
-                for part in groups.iter().filter(|part| part.group == id) {
+                let parts = groups.get(group.get("GroupId").as_bytes());
+                for part in parts.into_iter().flatten() {
                     merge(&view, group, part, topics);
                 }
             }
             list.extend(refused.iter().cloned());
         });
     });
+    let answer = answer.remembering(remembered);
     let answer = if all && request.version >= 10 {
         answer.needing_names()
     } else {
@@ -123,9 +127,14 @@ pub(crate) fn fetch(request: &Request<'_>) -> Result<Ruling, Error> {
 
 /// What one group's answer gets.
 struct Part {
-    group: Vec<u8>,
     all: bool,
     denied: Vec<Node<'static>>,
+}
+
+impl Part {
+    fn weight(&self) -> usize {
+        size_of::<Part>() + weight(&self.denied)
+    }
 }
 
 fn merge(view: &AclView, group: &mut Record<'_>, part: &Part, topics: &dyn TopicNames) {
@@ -174,7 +183,6 @@ fn fetch_one(request: &Request<'_>, mut root: Record<'_>) -> Result<Ruling, Erro
         return Ok(request.answered(&answer));
     }
     let part = Part {
-        group: Vec::new(),
         all: !matches!(root.get("Topics"), Node::List(_)),
         denied: Vec::new(),
     };
@@ -195,12 +203,14 @@ fn fetch_one(request: &Request<'_>, mut root: Record<'_>) -> Result<Ruling, Erro
         return Ok(request.partly(&root, "Topics", "Topics", denied));
     }
     let part = Part { denied, ..part };
+    let remembered = part.weight();
     let view = request.access.clone();
     Ok(Ruling::Rewrite {
         body: Some(request.encode(&root)),
         answer: AnswerWork::new(request.api, move |answer, topics| {
             merge(&view, answer, &part, topics)
-        }),
+        })
+        .remembering(remembered),
     })
 }
 

@@ -102,18 +102,16 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// What to say of something that is denied. In a virtual cluster nothing has an empty name; elsewhere brokers find that out, where it
-    /// is allowed to look.
+    /// What to say of something that is denied. Of names that there cannot be in a virtual cluster, which has no empty ones and none that
+    /// would be another's, it is said that they are not valid; elsewhere brokers find that out, where it is allowed to look.
     pub(crate) fn denial(&self, resource_type: ResourceType, name: &str) -> i16 {
-        let confined = self.access.is_confined();
-        let nameless = confined && name.is_empty();
-        let no_topic = confined && matches!(name, "" | "." | "..");
+        let no_name = self.access.is_confined() && !self.access.contains(resource_type, name);
         match resource_type {
-            ResourceType::Topic if no_topic => INVALID_TOPIC_EXCEPTION,
+            ResourceType::Topic if no_name => INVALID_TOPIC_EXCEPTION,
             ResourceType::Topic => TOPIC_AUTHORIZATION_FAILED,
-            ResourceType::Group if nameless => INVALID_GROUP_ID,
+            ResourceType::Group if no_name => INVALID_GROUP_ID,
             ResourceType::Group => GROUP_AUTHORIZATION_FAILED,
-            ResourceType::TransactionalId if nameless => INVALID_REQUEST,
+            ResourceType::TransactionalId if no_name && name.is_empty() => INVALID_REQUEST,
             ResourceType::TransactionalId => TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             _ => CLUSTER_AUTHORIZATION_FAILED,
         }
@@ -214,6 +212,29 @@ pub(crate) fn take_denied<'a>(
     })
 }
 
+/// What is said of each group, by its id.
+pub(crate) fn by_group<T>(parts: Vec<(Vec<u8>, T)>) -> HashMap<Vec<u8>, Vec<T>> {
+    let mut groups: HashMap<Vec<u8>, Vec<T>> = HashMap::new();
+    for (group, part) in parts {
+        groups.entry(group).or_default().push(part);
+    }
+    groups
+}
+
+/// Every answer about a group that a request names more than once says all of it: so this must not be often.
+pub(crate) fn refuse_many_twins<'g>(groups: impl Iterator<Item = &'g [u8]>) -> Result<(), Error> {
+    const MAX: usize = 8;
+    let mut counts: HashMap<&[u8], usize> = HashMap::new();
+    for group in groups {
+        let count = counts.entry(group).or_default();
+        *count += 1;
+        if *count > MAX {
+            return Err(Error::TooLarge);
+        }
+    }
+    Ok(())
+}
+
 /// Makes what is denied more than once an invalid request, as which it would fail for anybody. `key` is what must not repeat.
 pub(crate) fn refuse_twins<K: Eq + Hash>(
     denied: &mut [Node<'static>],
@@ -256,6 +277,7 @@ pub(crate) fn text(code: i16) -> &'static str {
         DELEGATION_TOKEN_AUTH_DISABLED => "Delegation tokens are not enabled.",
         UNKNOWN_TOPIC_ID => "Unknown topic id.",
         INVALID_REQUEST => "The request is not valid.",
+        POLICY_VIOLATION => "More access control entries than are taken, at once or altogether.",
         _ => "The request is refused.",
     }
 }

@@ -70,6 +70,7 @@ pub struct AnswerWork {
     asked: Option<i16>,
     needs_names: bool,
     is_nothing: bool,
+    weight: usize,
     edit: Edit,
 }
 
@@ -85,8 +86,20 @@ impl AnswerWork {
             asked: None,
             needs_names: false,
             is_nothing: false,
+            weight: 0,
             edit: Box::new(edit),
         }
+    }
+
+    /// Notes that the work remembers these until the answer comes.
+    pub(crate) fn remembering(mut self, denied: usize) -> AnswerWork {
+        self.weight += denied;
+        self
+    }
+
+    /// Memory that it takes until the answer comes, bytes, about.
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Leaves the answer as it is, but for its version.
@@ -108,11 +121,13 @@ impl AnswerWork {
         array: &'static str,
         denied: Vec<Node<'static>>,
     ) -> AnswerWork {
+        let weight = weight(&denied);
         AnswerWork::new(api, move |answer, _| {
             if answer.meaning(Entity::ErrorCode).as_int() == 0 {
                 answer.edit_list(array, |list| list.extend(denied.iter().cloned()));
             }
         })
+        .remembering(weight)
     }
 
     pub(crate) fn asked_in(mut self, version: i16) -> AnswerWork {
@@ -156,6 +171,11 @@ impl AnswerWork {
         }
         crate::names::ids(self.api, version, Direction::Response, body)
     }
+}
+
+/// Memory that elements take, bytes.
+pub(crate) fn weight(elements: &[Node<'_>]) -> usize {
+    elements.iter().map(Node::weight).sum()
 }
 
 impl fmt::Debug for AnswerWork {

@@ -64,6 +64,30 @@ pub enum InSession {
     Ends(i32),
 }
 
+/// Whose share session a ShareFetch request is about.
+pub fn share_member(version: i16, body: &[u8]) -> Result<ShareMember, Error> {
+    let root = message::decode(ApiKey::SHARE_FETCH, version, Direction::Request, body)?;
+    let text = |field: &str| root.get(field).as_bytes().to_vec();
+    Ok(ShareMember {
+        group: text("GroupId"),
+        member: text("MemberId"),
+    })
+}
+
+/// What a share session goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareMember {
+    group: Vec<u8>,
+    member: Vec<u8>,
+}
+
+impl ShareMember {
+    /// The group's id, not necessarily text.
+    pub fn group(&self) -> &[u8] {
+        &self.group
+    }
+}
+
 /// The answer that makes the client begin a new session with all of its topics. `None` for APIs and versions without sessions.
 pub fn session_gone(api: ApiKey, version: i16) -> Option<Bytes> {
     let code = match api {

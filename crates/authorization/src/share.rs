@@ -6,8 +6,8 @@ use wire::api::ApiKey;
 use crate::groups::denied_group;
 use crate::names::Needs;
 use crate::refusal::{explain, refuse_decoded};
-use crate::request::{Request, take_denied, with_text};
-use crate::ruling::{AnswerWork, Error, Ruling};
+use crate::request::{Request, by_group, refuse_many_twins, take_denied, with_text};
+use crate::ruling::{AnswerWork, Error, Ruling, weight};
 use wire::tree::{self as message, Node, Record};
 
 /// ShareFetch, ShareAcknowledge: READ on the group, READ on each topic.
@@ -100,11 +100,20 @@ pub(crate) fn describe_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
     }
     let body = changed.then(|| request.encode(&root));
     let view = request.access.clone();
+    let named = root
+        .records("Groups")
+        .map(|group| group.get("GroupId").as_bytes());
+    refuse_many_twins(named)?;
+    let topics = denied
+        .iter()
+        .map(|(group, told)| group.len() + weight(told));
+    let remembered = weight(&refused) + topics.sum::<usize>();
+    let denied = by_group(denied);
     let answer = AnswerWork::new(request.api, move |answer, _| {
         answer.edit_list("Groups", |groups| {
             for group in groups.iter_mut().filter_map(Node::as_record_mut) {
-                let id = group.get("GroupId").as_bytes().to_vec();
-                let fine = group.int("ErrorCode") == 0;
+                let told = denied.get(group.get("GroupId").as_bytes());
+                let told = told.filter(|_| group.int("ErrorCode") == 0);
                 group.edit_list("Topics", |topics| {
                     topics.retain(|topic| {
                         let name = topic
@@ -114,13 +123,13 @@ pub(crate) fn describe_offsets(request: &Request<'_>) -> Result<Ruling, Error> {
                             view.permits(Operation::Describe, ResourceType::Topic, name)
                         })
                     });
-                    let told = denied.iter().filter(|(group, _)| fine && *group == id);
-                    topics.extend(told.flat_map(|(_, told)| told.iter().cloned()));
+                    topics.extend(told.into_iter().flatten().flatten().cloned());
                 });
             }
             groups.extend(refused.iter().cloned());
         });
     });
+    let answer = answer.remembering(remembered);
     Ok(Ruling::Rewrite { body, answer })
 }
 

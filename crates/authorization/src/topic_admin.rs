@@ -6,7 +6,7 @@ use auth::acl::{CLUSTER_NAME, Operation, ResourceType};
 use wire::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID};
 
 use crate::request::{Request, error_record, refuse_twins, take_denied, with_text};
-use crate::ruling::{AnswerWork, Error, Ruling};
+use crate::ruling::{AnswerWork, Error, Ruling, weight};
 use wire::tree::{Node, Record};
 
 /// CREATE on the cluster or on each topic. What the answer says of a topic's configuration needs DESCRIBE_CONFIGS on it.
@@ -39,6 +39,8 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Ruling, Error> {
         return Ok(request.partly(&root, "Topics", "Topics", denied));
     }
     let body = (!denied.is_empty()).then(|| request.encode(&root));
+    let names = hidden.iter().map(|name| name.len() + size_of::<Vec<u8>>());
+    let remembered = weight(&denied) + names.sum::<usize>();
     let answer = AnswerWork::new(request.api, move |answer, _| {
         answer.edit_list("Topics", |topics| {
             for topic in topics.iter_mut().filter_map(Node::as_record_mut) {
@@ -49,6 +51,7 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Ruling, Error> {
             topics.extend(denied.iter().cloned());
         });
     });
+    let answer = answer.remembering(remembered);
     Ok(Ruling::Rewrite { body, answer })
 }
 

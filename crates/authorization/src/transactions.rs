@@ -6,7 +6,7 @@ use wire::error_code::CLUSTER_AUTHORIZATION_FAILED;
 use crate::names::Needs;
 use crate::refusal::{nothing, refuse, refuse_decoded};
 use crate::request::{Request, error_record, take_denied};
-use crate::ruling::{AnswerWork, Error, Ruling};
+use crate::ruling::{AnswerWork, Error, Ruling, weight};
 use wire::tree::{self as message, Node, Record};
 
 /// A part of a batch was not looked at because another part failed.
@@ -205,6 +205,7 @@ pub(crate) fn describe(request: &Request<'_>) -> Result<Ruling, Error> {
     }
     let body = (!denied.is_empty()).then(|| request.encode(&root));
     let view = request.access.clone();
+    let remembered = weight(&denied);
     let answer = AnswerWork::new(request.api, move |answer, _| {
         answer.edit_list("TransactionStates", |states| {
             for state in states.iter_mut().filter_map(Node::as_record_mut) {
@@ -222,6 +223,7 @@ pub(crate) fn describe(request: &Request<'_>) -> Result<Ruling, Error> {
             states.extend(denied.iter().cloned());
         });
     });
+    let answer = answer.remembering(remembered);
     Ok(Ruling::Rewrite { body, answer })
 }
 

@@ -5,7 +5,8 @@ use crate::clusters::clusters;
 use crate::kafka;
 use crate::model::{
     AdminUser, ClientAuth, Config, Http, HttpsTls, Limits, LogLayout, LogLevel, Logging,
-    MetricsLimits, NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics,
+    MetricsLimits, NameFilter, NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics,
+    TopicMetrics,
 };
 use crate::names::sort;
 use crate::report::{Problem, Report};
@@ -89,6 +90,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         state: state_topics(fixed, &cluster_id),
         metrics: metrics(fixed),
         deployed_by: fixed.text(&gateway::DEPLOYED_BY).map(str::to_owned),
+        topic_metrics: topic_metrics(fixed),
         shutdown: Shutdown {
             delay_between_brokers: fixed.millis(&gateway::SHUTDOWN_DELAY),
             drain_timeout: fixed.millis(&gateway::SHUTDOWN_DRAIN_TIMEOUT),
@@ -121,6 +123,27 @@ fn metrics(fixed: &Settings) -> MetricsLimits {
             .flag(&gateway::LIFECYCLE_METRICS)
             .unwrap_or(false)
             .then(|| fixed.items(&gateway::LIFECYCLE_API_KEYS, ',')),
+    }
+}
+
+fn topic_metrics(fixed: &Settings) -> TopicMetrics {
+    let filter = |allow, deny| NameFilter {
+        allow: fixed.pattern(allow),
+        deny: fixed.pattern(deny),
+    };
+    let flag = |setting| fixed.flag(setting).unwrap_or(true);
+    let poll = fixed.millis(&gateway::METRICS_OFFSET_POLL);
+    TopicMetrics {
+        bytes: flag(&gateway::METRICS_TOPIC_ENABLED),
+        offsets: flag(&gateway::METRICS_OFFSETS_ENABLED),
+        max_topics: fixed.number(&gateway::METRICS_MAX_TOPICS).unwrap_or(5000),
+        max_offset_series: fixed
+            .number(&gateway::METRICS_MAX_OFFSET_SERIES)
+            .unwrap_or(20_000),
+        partitions: flag(&gateway::METRICS_OFFSET_PARTITIONS),
+        topics: filter(&gateway::METRICS_TOPIC_ALLOW, &gateway::METRICS_TOPIC_DENY),
+        groups: filter(&gateway::METRICS_GROUP_ALLOW, &gateway::METRICS_GROUP_DENY),
+        poll: Some(poll).filter(|poll| !poll.is_zero()),
     }
 }
 

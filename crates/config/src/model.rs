@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regex::Regex;
+
 use crate::upstream::Upstream;
 use crate::words::word_enum;
 use crate::{ports::PortPlan, secret::Secret};
@@ -34,6 +36,8 @@ pub struct Config {
     pub metrics: MetricsLimits,
     /// `DEPLOYED_BY`: how the gateway was deployed.
     pub deployed_by: Option<String>,
+    /// Series of topics and groups.
+    pub topic_metrics: TopicMetrics,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// `GATEWAY_STARTUP_KAFKA_TIMEOUT_MS`: how long to try to reach the backing cluster at start.
@@ -64,6 +68,36 @@ impl Config {
             .any(|listener| listener.protocol.is_sasl() || listener.client_auth != ClientAuth::None)
             || self.security.acl_enabled
     }
+}
+
+/// Series of topics and groups.
+#[derive(Clone, Debug)]
+pub struct TopicMetrics {
+    /// `GATEWAY_METRICS_TOPIC_ENABLED`: bytes by topic.
+    pub bytes: bool,
+    /// `GATEWAY_METRICS_OFFSETS_ENABLED`: offsets and lag.
+    pub offsets: bool,
+    /// `GATEWAY_METRICS_MAX_TOPICS`: topics whose bytes have series of their own.
+    pub max_topics: usize,
+    /// `GATEWAY_METRICS_MAX_OFFSET_SERIES`: series of ends, and of committed offsets.
+    pub max_offset_series: usize,
+    /// `GATEWAY_METRICS_OFFSET_PARTITIONS`: whether offsets are shown by partition.
+    pub partitions: bool,
+    /// `GATEWAY_METRICS_TOPIC_ALLOW`, `GATEWAY_METRICS_TOPIC_DENY`.
+    pub topics: NameFilter,
+    /// `GATEWAY_METRICS_GROUP_ALLOW`, `GATEWAY_METRICS_GROUP_DENY`.
+    pub groups: NameFilter,
+    /// `GATEWAY_METRICS_OFFSET_POLL_MS`; `None`: never.
+    pub poll: Option<Duration>,
+}
+
+/// Patterns that whole names have to match.
+#[derive(Clone, Debug, Default)]
+pub struct NameFilter {
+    /// `None`: all.
+    pub allow: Option<Regex>,
+    /// `None`: none.
+    pub deny: Option<Regex>,
 }
 
 /// Where clients connect.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::catalogue::{Setting, decimal, list, whole_number};
+use regex::Regex;
+
+use crate::catalogue::{Setting, decimal, list, pattern, whole_number};
 use crate::report::{Notice, Problem, Report};
 use crate::secret::Secret;
 
@@ -161,6 +163,12 @@ impl Settings {
             self.text(setting).unwrap_or(setting.default_text()),
             separator,
         )
+    }
+
+    /// A pattern, or its default.
+    pub(crate) fn pattern(&self, setting: &Setting) -> Option<Regex> {
+        let given = self.text(setting).and_then(pattern);
+        given.or_else(|| pattern(Some(setting.default_text()).filter(|text| !text.is_empty())?))
     }
 
     /// A secret, exactly as given.

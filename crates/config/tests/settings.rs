@@ -20,6 +20,7 @@ fn right(kind: Kind) -> Option<String> {
         Kind::Ports => "9092-9094".into(),
         Kind::Url => "https://example.com/x".into(),
         Kind::Text | Kind::Token | Kind::List(_) | Kind::Host | Kind::Topic => "abc".into(),
+        Kind::Pattern => "a.*|b[0-9]{2}".into(),
         Kind::Secret | Kind::Path | Kind::Yaml => return None,
     })
 }
@@ -50,6 +51,7 @@ fn wrong(kind: Kind) -> Vec<String> {
         Kind::Url => vec!["example.com".into(), "ftp://x".into(), "file:".into()],
         Kind::Token => vec!["a b".into(), "a/b".into()],
         Kind::Host => vec!["a b".into(), "-a".into(), "a..b".into()],
+        Kind::Pattern => vec!["(a".into(), "*".into(), "a{99999}{99999}".into()],
         Kind::Topic => vec!["..".into(), "a/b".into(), "a".repeat(250)],
         Kind::Text | Kind::List(_) | Kind::Secret | Kind::Path | Kind::Yaml => vec![],
     }

@@ -23,6 +23,12 @@ use crate::gateway::ListenerState;
 /// Records of failed authentications per second; what is beyond is counted.
 static FAILURES: FloodGate = FloodGate::new(100);
 
+/// Records of denials per second; what is beyond is counted.
+static DENIALS: FloodGate = FloodGate::new(100);
+
+/// Bytes of a name that are recorded.
+const MAX_NAME: usize = 256;
+
 /// Writes changes of the access control lists of a virtual cluster that clients ask for.
 pub trait AclWriter: Send + Sync {
     /// When the future has given `Ok`, the change is in force.
@@ -216,13 +222,21 @@ impl auth::acl::Observer for Watch {
     fn denied(&self, operation: Operation, resource_type: ResourceType, name: &str) {
         self.metrics
             .authorization_denied(resource_type.as_str(), operation.as_str());
+        // One request can name many.
+        let Some(suppressed) = DENIALS.admit(Instant::now()) else {
+            return;
+        };
+        if suppressed > 0 {
+            tracing::warn!(target: AUTHORIZATION, suppressed, "more denials than are recorded one by one");
+        }
+        let name = name.get(..name.floor_char_boundary(MAX_NAME));
         tracing::info!(
             target: AUTHORIZATION,
             principal = %format_args!("User:{}", self.principal),
             vcluster = %self.vcluster,
             %operation,
             %resource_type,
-            name,
+            name = name.unwrap_or_default(),
             host = self.host,
             "denied"
         );
@@ -317,12 +331,6 @@ impl Access {
             Place::Gone => None,
             _ => Some((view.rights.clone(), view.place.tenant().cloned())),
         }
-    }
-
-    /// What names the client knows resources by; `None`: by their own.
-    pub(crate) fn tenant(&self, security: &Security) -> Option<Arc<Tenant>> {
-        self.refresh(security);
-        self.view.borrow().place.tenant().cloned()
     }
 
     fn refresh(&self, security: &Security) {

@@ -4,7 +4,7 @@
 //! worker's pool while there is something in it and given back when there is not, so that idle connections hold
 //! none. What may leave again is noted in an [`Outbox`] as ranges of the window (forwarded bytes are never copied)
 //! or as owned bytes (what the gateway says itself). Frames that have to be in memory as a whole and do not fit a
-//! window take their bytes from the [`Budget`] of the process first.
+//! window, and what is remembered of requests until they are answered, take their bytes from the [`Budget`] of the process.
 
 use std::cell::RefCell;
 use std::io;
@@ -258,10 +258,31 @@ impl Outbox {
     }
 }
 
-/// Bytes that all connections together may hold for frames that are in memory as a whole
-/// (`GATEWAY_MAX_BUFFERED_BYTES`).
+/// Bytes that all connections together may hold besides their windows (`GATEWAY_MAX_BUFFERED_BYTES`), in shares, so that who
+/// fills one does not hold up the others.
 #[derive(Clone)]
 pub(crate) struct Budget {
+    /// Answers that are in memory as a whole: a half.
+    pub(crate) answers: Share,
+    /// Requests that are: a quarter.
+    pub(crate) requests: Share,
+    /// What is remembered of requests until they are answered: a quarter.
+    pub(crate) remembered: Share,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Budget {
+            answers: Share::new(bytes / 2),
+            requests: Share::new(bytes / 4),
+            remembered: Share::new(bytes / 4),
+        }
+    }
+}
+
+/// A number of bytes that can be taken and is given back.
+#[derive(Clone)]
+pub(crate) struct Share {
     semaphore: Arc<Semaphore>,
     units: u32,
 }
@@ -269,23 +290,36 @@ pub(crate) struct Budget {
 /// Bytes per permit: permits are counted in 32 bits.
 const UNIT: u64 = 1024;
 
-impl Budget {
-    pub(crate) fn new(bytes: u64) -> Self {
+impl Share {
+    fn new(bytes: u64) -> Self {
         let units = u32::try_from((bytes / UNIT).max(1))
             .unwrap_or(u32::MAX)
             .min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-        Budget {
+        Share {
             semaphore: Arc::new(Semaphore::new(units as usize)),
             units,
         }
     }
 
-    /// Waits until `bytes` are free. `None`: more than the whole budget, it will never be.
+    /// Waits until `bytes` are free. `None`: more than there ever are.
     pub(crate) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from((bytes as u64).div_ceil(UNIT)).ok()?;
-        if units > self.units {
-            return None;
-        }
+        let units = self.units(bytes)?;
         self.semaphore.clone().acquire_many_owned(units).await.ok()
+    }
+
+    /// `None`: they are not free now. For those who hold something already, which others may wait for.
+    pub(crate) fn take_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = self.units(bytes)?;
+        self.semaphore.clone().try_acquire_many_owned(units).ok()
+    }
+
+    /// Whether so many could be free.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        self.units(bytes).is_some()
+    }
+
+    fn units(&self, bytes: usize) -> Option<u32> {
+        let units = u32::try_from((bytes as u64).div_ceil(UNIT)).ok()?;
+        (units <= self.units).then_some(units)
     }
 }

@@ -25,6 +25,7 @@ use crate::buffer::Budget;
 use crate::cluster::{Broker, ClusterView, StartError};
 use crate::conn::{Accepted, Admission, Pace};
 use crate::drain::{self, Drain};
+use crate::offsets;
 use crate::ports::{PortMap, RangeError, Slot};
 use crate::sni::NameMap;
 use crate::topics::Topics;
@@ -250,8 +251,9 @@ impl Connected {
             drain: watch::Sender::new(Drain::Not),
             observer: observer.clone(),
             access: security,
-            topics: Topics::new(client),
+            topics: Topics::new(client.clone()),
         });
+        let mut tasks = follow_offsets(config, &shared, client);
         let workers = (0..config.workers.max(1))
             .map(|index| WorkerHandle::start(index, shared.clone(), &parking))
             .collect::<Result<Vec<_>, _>>()?;
@@ -260,13 +262,10 @@ impl Connected {
             config.limits.max_connections,
             config.limits.max_connections_per_ip,
         ));
-        let tasks = bound
-            .into_iter()
-            .map(|port| {
-                let (workers, admission) = (workers.clone(), admission.clone());
-                tokio::task::spawn_local(accept(port, workers, admission, doors.clone()))
-            })
-            .collect();
+        tasks.extend(bound.into_iter().map(|port| {
+            let (workers, admission) = (workers.clone(), admission.clone());
+            tokio::task::spawn_local(accept(port, workers, admission, doors.clone()))
+        }));
         observer.listeners_bound();
         Ok(Gateway {
             shared,
@@ -446,6 +445,23 @@ fn warn_of_missing_names(state: &ListenerState, material: &ServerMaterial, nodes
             "the certificate does not cover all names that clients are given"
         );
     }
+}
+
+/// Keeps what is shown of topics and groups up to date.
+fn follow_offsets(config: &Config, shared: &Arc<Shared>, client: Client) -> Vec<JoinHandle<()>> {
+    let topics = shared.access.metrics.topics();
+    let mut tasks = Vec::new();
+    if topics.settings().bytes || topics.settings().offsets {
+        let keeping = offsets::keep_time(topics.clone());
+        tasks.push(tokio::task::spawn_local(keeping));
+    }
+    if let Some(period) = config.topic_metrics.poll
+        && topics.settings().offsets
+    {
+        let asking = offsets::keep_asking(client, shared.access.clone(), period);
+        tasks.push(tokio::task::spawn_local(asking));
+    }
+    tasks
 }
 
 /// Shows who is in the cluster. Gives what has to be told when a broker has answered.

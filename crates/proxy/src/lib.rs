@@ -24,6 +24,7 @@ mod conn;
 mod drain;
 mod gateway;
 mod join;
+mod offsets;
 mod peek;
 pub mod ports;
 mod rewrite;

@@ -1,7 +1,7 @@
 //! Names of topics by their ids (KIP-516) and the list of all: what access control and virtual clusters need to know of the topics of Kafka.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -12,7 +12,7 @@ use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use state::{Call, Node, Transport, TransportError};
 use tenancy::Tenant;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 use wire::api::{ApiKey, Direction};
 
@@ -30,6 +30,9 @@ const UNKNOWN_FOR: Duration = Duration::from_millis(250);
 
 /// Ids that are looked at in one request; those beyond are unknown.
 const MAX_ASKED: usize = 10_000;
+
+/// Questions about ids at the same time.
+const MAX_QUESTIONS: usize = 8;
 
 /// Unknown ids that are remembered as such.
 const MAX_UNKNOWN: usize = 10_000;
@@ -50,11 +53,14 @@ pub(crate) type Listing = Arc<Vec<(Arc<str>, usize)>>;
 pub(crate) struct Topics {
     client: Client,
     known: ArcSwap<Names>,
-    /// Held while the cluster is asked; ids that it did not know, and when.
-    unknown: Mutex<HashMap<[u8; 16], Instant>>,
+    /// Ids that the cluster did not know, and when.
+    unknown: std::sync::Mutex<HashMap<[u8; 16], Instant>>,
+    /// Bounds the questions about ids that are under way, so that those who make them up do not keep the cluster busy.
+    questions: Semaphore,
     /// Ids of the targets of aliases, and when they were asked for.
     targets: ArcSwap<Ids>,
     asking: Mutex<()>,
+    /// Held while the cluster is asked; since when it holds.
     listing: Mutex<Option<(Instant, Listing)>>,
 }
 
@@ -70,11 +76,17 @@ impl Topics {
         Topics {
             client,
             known: ArcSwap::default(),
-            unknown: Mutex::default(),
+            unknown: std::sync::Mutex::default(),
+            questions: Semaphore::new(MAX_QUESTIONS),
             targets: ArcSwap::default(),
             asking: Mutex::default(),
             listing: Mutex::default(),
         }
+    }
+
+    /// What is known without asking.
+    pub(crate) fn at_hand(&self) -> Known {
+        self.known(self.known.load_full(), None)
     }
 
     /// The names of `ids`, as far as the cluster knows them.
@@ -83,15 +95,14 @@ impl Topics {
         if ids.iter().all(|id| known.contains_key(id)) {
             return Ok(self.known(known, None));
         }
-        let mut unknown = self.unknown.lock().await;
-        unknown.retain(|_, since| since.elapsed() < UNKNOWN_FOR);
+        let _question = self.questions.acquire().await;
         let known = self.known.load_full(); // somebody else may have asked meanwhile
-        let wanted: Vec<[u8; 16]> = ids
-            .iter()
-            .take(MAX_ASKED)
-            .filter(|id| !known.contains_key(*id) && !unknown.contains_key(*id))
-            .copied()
-            .collect();
+        let wanted: Vec<[u8; 16]> = {
+            let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+            unknown.retain(|_, since| since.elapsed() < UNKNOWN_FOR);
+            let is_new = |id: &&[u8; 16]| !known.contains_key(*id) && !unknown.contains_key(*id);
+            ids.iter().take(MAX_ASKED).filter(is_new).copied().collect()
+        };
         let names = match wanted.is_empty() {
             true => known,
             false => {
@@ -105,6 +116,7 @@ impl Topics {
                     .collect();
                 let answer = self.ask(Some(topics)).await?;
                 let names = self.learn(&answer);
+                let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
                 if unknown.len() < MAX_UNKNOWN {
                     let missing = wanted.into_iter().filter(|id| !names.contains_key(id));
                     unknown.extend(missing.map(|id| (id, Instant::now())));
@@ -180,14 +192,29 @@ impl Topics {
 
     /// The topics of not long ago.
     pub(crate) async fn listing(&self) -> Result<Listing, TransportError> {
+        let since = Instant::now().checked_sub(LISTING_FOR);
+        self.listed(since.unwrap_or_else(Instant::now)).await
+    }
+
+    /// The topics of `since` or later. Those who wait for an answer share it if it was asked for after they came.
+    async fn listed(&self, since: Instant) -> Result<Listing, TransportError> {
         let mut listing = self.listing.lock().await;
-        if let Some((since, listing)) = &*listing
-            && since.elapsed() < LISTING_FOR
+        if let Some((asked, listing)) = &*listing
+            && *asked >= since
         {
             return Ok(listing.clone());
         }
-        let all = self.all().await?.all.unwrap_or_default();
-        *listing = Some((Instant::now(), all.clone()));
+        let asked = Instant::now();
+        let answer = self.ask(None).await?;
+        self.learn(&answer);
+        let all = answer
+            .topics
+            .iter()
+            .filter_map(|topic| Some((topic.name.as_ref()?, topic.partitions.len())))
+            .map(|(name, partitions)| (Arc::from(name.as_str()), partitions))
+            .collect();
+        let all = Arc::new(all);
+        *listing = Some((asked, Arc::clone(&all)));
         Ok(all)
     }
 
@@ -199,17 +226,10 @@ impl Topics {
         }
     }
 
-    /// The names of all topics, and those of `ids`.
+    /// The names of all topics of now, and of their ids.
     pub(crate) async fn all(&self) -> Result<Known, TransportError> {
-        let answer = self.ask(None).await?;
-        let names = self.learn(&answer);
-        let all = answer
-            .topics
-            .iter()
-            .filter_map(|topic| Some((topic.name.as_ref()?, topic.partitions.len())))
-            .map(|(name, partitions)| (Arc::from(name.as_str()), partitions))
-            .collect();
-        Ok(self.known(names, Some(Arc::new(all))))
+        let all = self.listed(Instant::now()).await?;
+        Ok(self.known(self.known.load_full(), Some(all)))
     }
 
     async fn ask(

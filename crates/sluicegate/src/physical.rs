@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use admin::{Asked, NameOf, PhysicalCluster, PhysicalName};
 use bytes::BytesMut;
@@ -12,13 +13,21 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes};
 use proxy::Client;
 use state::{Call, Node, Transport, TransportError};
+use tokio::time::{Instant, sleep};
 use wire::api::{ApiKey, Direction};
-use wire::error_code::{NONE, UNKNOWN_TOPIC_OR_PARTITION};
+use wire::error_code::{
+    COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NONE, NOT_COORDINATOR,
+    UNKNOWN_TOPIC_OR_PARTITION,
+};
 
 /// Highest versions used. Topics are not created by asking from version 4 on.
 const METADATA: (i16, i16) = (4, 12);
 const LIST_GROUPS: (i16, i16) = (0, 5);
 const LIST_TRANSACTIONS: (i16, i16) = (0, 1);
+
+/// How long coordinators that load are waited for, and how often they are asked.
+const COORDINATORS_WITHIN: Duration = Duration::from_secs(10);
+const COORDINATORS_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks Kafka with the gateway's own connections.
 #[derive(Clone)]
@@ -67,25 +76,58 @@ impl Physical {
                 host: broker.host.as_str().into(),
                 port: u16::try_from(broker.port).map_err(TransportError::malformed)?,
             };
-            let request = ListGroupsRequest::default();
-            let groups = ask(&self.client, node.clone(), LIST_GROUPS, request).await?;
-            checked(groups.error_code, "ListGroups")?;
+            let groups = self
+                .coordinator("ListGroups", || async {
+                    let request = ListGroupsRequest::default();
+                    let groups = ask(&self.client, node.clone(), LIST_GROUPS, request).await?;
+                    Ok((groups.error_code, groups))
+                })
+                .await?;
             for group in &groups.groups {
                 take(NameOf::Group, &group.group_id);
             }
-            let request = ListTransactionsRequest::default();
-            let listed = match ask(&self.client, node, LIST_TRANSACTIONS, request).await {
+            let listed = self
+                .coordinator("ListTransactions", || async {
+                    let request = ListTransactionsRequest::default();
+                    let listed =
+                        ask(&self.client, node.clone(), LIST_TRANSACTIONS, request).await?;
+                    Ok((listed.error_code, listed))
+                })
+                .await;
+            let listed = match listed {
                 Ok(listed) => listed,
                 // Brokers before 3.0 do not tell.
                 Err(TransportError::Unsupported { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            checked(listed.error_code, "ListTransactions")?;
             for transaction in &listed.transaction_states {
                 take(NameOf::TransactionalId, &transaction.transactional_id);
             }
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// Asks a coordinator, for a while again if it is just coming or going.
+    async fn coordinator<A, F>(&self, asked: &str, ask: impl Fn() -> F) -> Result<A, TransportError>
+    where
+        F: Future<Output = Result<(i16, A), TransportError>>,
+    {
+        let deadline = Instant::now() + COORDINATORS_WITHIN;
+        loop {
+            match ask().await? {
+                (NONE, answer) => return Ok(answer),
+                (COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR, _)
+                    if Instant::now() < deadline =>
+                {
+                    sleep(COORDINATORS_EVERY).await
+                }
+                (code, _) => {
+                    return Err(TransportError::malformed(format!(
+                        "{asked}: Kafka answers error {code}"
+                    )));
+                }
+            }
+        }
     }
 
     async fn metadata(
@@ -127,15 +169,6 @@ impl PhysicalCluster for Physical {
 
 fn fold(name: &str) -> String {
     name.replace('.', "_")
-}
-
-fn checked(code: i16, asked: &str) -> Result<(), TransportError> {
-    match code {
-        NONE => Ok(()),
-        code => Err(TransportError::malformed(format!(
-            "{asked}: Kafka answers error {code}"
-        ))),
-    }
 }
 
 /// Asks in the highest version between these two that the broker knows, too. The answer is walked before it is decoded,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use auth::UpstreamAuth;
 use auth::server::FailureReason;
-use config::{Cluster, Config, Report, Source};
+use config::{Cluster, Config, NameFilter, Report, Source, TopicMetrics};
 use proxy::{AclWriter, Connected, Gateway, GatewayError};
-use telemetry::metrics::{LifecycleSettings, Metrics, MetricsSettings};
+use telemetry::metrics::{LifecycleSettings, Metrics, MetricsSettings, Names, TopicSettings};
 use telemetry::targets;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -151,6 +151,24 @@ fn metrics_settings(config: &Config) -> MetricsSettings {
         max_users: limits.max_users,
         max_vclusters: limits.max_vclusters,
         lifecycle,
+        topics: topic_settings(&config.topic_metrics),
+    }
+}
+
+/// What series of topics and groups there are.
+fn topic_settings(config: &TopicMetrics) -> TopicSettings {
+    let names = |filter: &NameFilter| Names {
+        allow: filter.allow.clone(),
+        deny: filter.deny.clone(),
+    };
+    TopicSettings {
+        bytes: config.bytes,
+        offsets: config.offsets,
+        max_topics: config.max_topics,
+        max_offset_series: config.max_offset_series,
+        partitions: config.partitions,
+        topics: names(&config.topics),
+        groups: names(&config.groups),
     }
 }
 

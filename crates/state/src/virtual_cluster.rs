@@ -60,6 +60,8 @@ pub struct DeclaredAcl {
 pub struct RetiredPrefix {
     /// The name.
     pub name: String,
+    /// There was none yet: one of this name is being made, and until it is there nobody takes its names.
+    pub reserved: bool,
 }
 
 impl AclMode {
@@ -213,14 +215,26 @@ impl Resource for RetiredPrefix {
     }
 
     fn fields(&self) -> Map<String, Value> {
-        Map::new()
+        let mut fields = Map::new();
+        if self.reserved {
+            fields.insert("reserved".to_owned(), json!(true));
+        }
+        fields
     }
 
-    fn read(_version: u64, name: &[String], _fields: Map<String, Value>) -> Result<Self, String> {
+    fn read(
+        _version: u64,
+        name: &[String],
+        mut members: Map<String, Value>,
+    ) -> Result<Self, String> {
         let [name] = name else {
             return Err("a retired prefix has one name".to_owned());
         };
-        Ok(RetiredPrefix { name: name.clone() })
+        let reserved = members.contains_key("reserved") && fields::flag(&mut members, "reserved")?;
+        Ok(RetiredPrefix {
+            name: name.clone(),
+            reserved,
+        })
     }
 
     fn table(snapshot: &Snapshot) -> &Table<Self> {

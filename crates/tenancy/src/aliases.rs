@@ -276,8 +276,8 @@ fn identify(
     })
 }
 
-/// Brokers give pages in the order of physical names, clients want them in the order of theirs. So a page is as many topics as fit, and the
-/// gateway says where the next one begins.
+/// Brokers give pages in the order of physical names, clients want them in the order of theirs. So a page is as many topics as fit and are
+/// in the same order on both sides, and the gateway says where the next one begins.
 fn page(
     asked: &mut Asked,
     root: &mut Record<'_>,
@@ -317,7 +317,13 @@ fn page(
     let limit = limit.clamp(1, MAX_PAGE);
     let mut left = limit;
     let mut fitting = 0;
+    let mut before: Option<Physical> = None;
     for name in &names {
+        let physical = context.tenant.topic(name);
+        if before.is_some_and(|before| before.as_str() >= physical.as_str()) {
+            break;
+        }
+        before = Some(physical);
         // One that does not exist is told of all the same.
         let needed = count(name).unwrap_or(0);
         if needed > left {

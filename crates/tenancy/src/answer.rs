@@ -119,6 +119,27 @@ impl std::fmt::Debug for Back {
 }
 
 impl Back {
+    /// For an answer to a request that went as it came: takes out what the client must not see, if answers of this kind can hold any.
+    pub fn unasked(api: ApiKey, version: i16, tenant: &Arc<Tenant>) -> Option<Back> {
+        Told::new(api, tenant).into_back(version)
+    }
+
+    /// Memory that it takes until the answer comes, bytes, about.
+    pub fn weight(&self) -> usize {
+        const ENTRY: usize = 64; // of a map, with its vector
+        let told = &self.told;
+        let names = told.names.iter().map(|(physical, names)| {
+            let names = names.iter().map(|name| name.len() + size_of::<String>());
+            ENTRY + physical.as_str().len() + names.sum::<usize>()
+        });
+        let ids = told.ids.values().map(|names| {
+            let names = names.iter().map(|(id, name)| name.len() + size_of_val(id));
+            ENTRY + names.sum::<usize>()
+        });
+        let instead = told.instead.iter().flat_map(|(_, elements)| elements);
+        names.sum::<usize>() + ids.sum::<usize>() + instead.map(Node::weight).sum::<usize>()
+    }
+
     /// The body of the answer in the client's `version`, out of Kafka's.
     ///
     /// # Errors
@@ -417,7 +438,7 @@ impl Down<'_> {
             return None;
         }
         let text = text.as_text().ok()??;
-        let named: Vec<(&str, &str)> = self
+        let mut named: Vec<(&str, &str)> = self
             .told
             .names
             .iter()
@@ -430,7 +451,6 @@ impl Down<'_> {
         if !is_telling || named.len() > MAX_NAMES {
             return None;
         }
-        let mut named = named;
         named.sort_by_key(|(physical, _)| std::cmp::Reverse(physical.len()));
         let mut said = text.to_owned();
         for (physical, name) in &named {

@@ -25,13 +25,17 @@ const MAX_NAMES: usize = 20_000;
 /// Its length and the magic.
 const FOOTER: usize = 4 + MAGIC.len();
 
-/// With physical names. `None`: not understood, to be left as it is.
+/// With physical names. Names that no topic of the virtual cluster can have are left out. `None`: not understood, to be left as it is.
 pub(crate) fn up(blob: Blob, bytes: &[u8], tenant: &Tenant) -> Option<Vec<u8>> {
     let (bytes, _forged) = split_trailer(bytes);
     let parsed = Parsed::read(blob, bytes)?;
     let mut names = Vec::new();
     let mut needs_trailer = false;
     let out = parsed.write(&mut |name| {
+        // Under its physical name it would be another's.
+        if !tenant.has_topic(name) {
+            return None;
+        }
         needs_trailer |= tenant.is_alias(name);
         names.push(name.to_owned());
         Some(tenant.topic(name).as_str().to_owned())

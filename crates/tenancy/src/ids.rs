@@ -74,7 +74,7 @@ impl Tenant {
 }
 
 /// The id of an alias: the same on every node and after every restart, another one when its target is created anew.
-pub fn of_alias(vcluster: &str, alias: &str, target: TopicId) -> TopicId {
+pub(crate) fn of_alias(vcluster: &str, alias: &str, target: TopicId) -> TopicId {
     (0..=u8::MAX)
         .map(|round| alias_id(vcluster, alias, target, round))
         .find(is_usable)

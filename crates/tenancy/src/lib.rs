@@ -42,11 +42,9 @@ mod subscription;
 mod tenant;
 
 pub use answer::Back;
-pub use ids::{TopicId, Topics, of_alias};
+pub use ids::{TopicId, Topics};
 pub use name::{NameFault, check_name};
 pub use prefix::Prefixes;
 pub use request::{Context, Mapped, map, topic_ids};
 pub use subscription::{Heartbeat, Subscriptions};
-pub use tenant::{
-    AliasDefinition, Definition, INTERNAL_TOPICS, PASSTHROUGH, Physical, Rights, Tenant, Tenants,
-};
+pub use tenant::{AliasDefinition, Definition, PASSTHROUGH, Physical, Rights, Tenant, Tenants};

@@ -5,26 +5,27 @@
 //! of it again on a new one.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use bytes::Bytes;
 use regex::Regex;
 use wire::api::{ApiKey, Direction};
-use wire::error_code::INVALID_REGULAR_EXPRESSION;
+use wire::error_code::{INVALID_REGULAR_EXPRESSION, INVALID_REQUEST, UNKNOWN_MEMBER_ID};
 use wire::tree::{self, Node, Record, TreeError};
 
 use crate::pattern;
 
-/// Members on one connection; consumers have one each. Beyond this many all are forgotten: those that subscribed by an expression keep the
-/// topics of that moment until they join again.
+/// Members on one connection; consumers have one each. Beyond this many all are forgotten, and have to say again what they subscribe to.
 const MAX_MEMBERS: usize = 32;
 
-/// Names that are remembered of one member. Who has more is not remembered.
+/// Names in one subscription, and those that are remembered of what matches an expression.
 const MAX_NAMES: usize = 10_000;
 
 /// What the members that send heartbeats over one connection have subscribed to.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     members: HashMap<(String, String), Member>,
+    has_forgotten: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ struct Member {
     pattern: Option<Regex>,
     /// What matched when it was last sent.
     matched: Vec<String>,
+    /// Of all names that were last sent.
+    sent: u64,
 }
 
 /// What becomes of a heartbeat.
@@ -88,25 +91,39 @@ impl Subscriptions {
             return Ok(Heartbeat::ListTopics);
         }
         if said.is_none() && names.is_none() && !needs_match {
-            return Ok(Heartbeat::AsIs);
+            // Whoever is told that it is no member joins again, and says all of it.
+            return Ok(match known.is_none() && self.has_forgotten {
+                true => {
+                    let text = "The subscription is not remembered";
+                    Heartbeat::Answer(refusal(api, version, UNKNOWN_MEMBER_ID, text))
+                }
+                false => Heartbeat::AsIs,
+            });
         }
-        if !needs_match
-            && said.is_none()
-            && names.as_ref().is_some_and(|names| names.len() > MAX_NAMES)
-        {
-            self.members.remove(&key);
-            return Ok(Heartbeat::AsIs);
+        if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
+            let text = "The subscription names too many topics";
+            return Ok(Heartbeat::Answer(refusal(
+                api,
+                version,
+                INVALID_REQUEST,
+                text,
+            )));
         }
         let pattern = match said {
             Some("") => Some(None),
             Some(text) => match pattern::compile(text) {
                 Some(pattern) => Some(Some(pattern)),
-                None => return Ok(Heartbeat::Answer(no_pattern(api, version))),
+                None => {
+                    let text = "The regular expression of the subscription cannot be used";
+                    let code = INVALID_REGULAR_EXPRESSION;
+                    return Ok(Heartbeat::Answer(refusal(api, version, code, text)));
+                }
             },
             None => None,
         };
         if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&key) {
             self.members.clear();
+            self.has_forgotten = true;
         }
         let member = self.members.entry(key).or_default();
         let says_pattern = pattern.is_some();
@@ -128,22 +145,24 @@ impl Subscriptions {
             matched.sort_unstable();
             matched.dedup();
         }
-        let moved = matched != member.matched;
         member.matched = matched;
-        if !(says_pattern || moved || (says_names && member.pattern.is_some())) {
+        let all = member.all();
+        let mut hash = DefaultHasher::new();
+        all.hash(&mut hash);
+        let moved = std::mem::replace(&mut member.sent, hash.finish()) != member.sent;
+        if all.len() > MAX_NAMES {
+            member.matched = Vec::new();
+        }
+        let has_pattern = member.pattern.is_some();
+        if !(says_pattern || (has_pattern && (moved || says_names))) {
             return Ok(Heartbeat::AsIs);
         }
-        let all = member.all();
-        let remembers = all.len() <= MAX_NAMES;
         root.set("SubscribedTopicRegex", Node::Absent);
         root.set(
             "SubscribedTopicNames",
             Node::List(all.iter().map(|name| Node::text(name)).collect()),
         );
         let body = tree::encode(api, version, Direction::Request, &root);
-        if !remembers {
-            self.members.clear();
-        }
         Ok(Heartbeat::Instead(body.into()))
     }
 
@@ -177,13 +196,10 @@ fn texts(nodes: &[Node<'_>]) -> Result<Vec<String>, TreeError> {
         .collect()
 }
 
-fn no_pattern(api: ApiKey, version: i16) -> Vec<u8> {
+fn refusal(api: ApiKey, version: i16, code: i16, text: &str) -> Vec<u8> {
     let fields = tree::message(api, Direction::Response);
-    let mut answer = wire::reply::error_record(fields, INVALID_REGULAR_EXPRESSION);
-    answer.set(
-        "ErrorMessage",
-        Node::text("The regular expression of the subscription cannot be used"),
-    );
+    let mut answer = wire::reply::error_record(fields, code);
+    answer.set("ErrorMessage", Node::text(text));
     tree::encode(api, version, Direction::Response, &answer)
 }
 
@@ -268,5 +284,36 @@ mod tests {
             .note(API, 1, &heartbeat(0, None, Some("(")), Some(&[]))
             .unwrap();
         assert!(matches!(noted, Heartbeat::Answer(_)));
+    }
+
+    #[test]
+    fn who_is_forgotten_joins_again() {
+        let mut subscriptions = Subscriptions::default();
+        let visible = ["orders".to_owned()];
+        let empty = heartbeat(0, None, None);
+        let mut note = |member: usize, epoch, pattern: Option<&str>| {
+            let mut root = tree::decode(API, 1, Direction::Request, &empty).unwrap();
+            root.set("MemberId", Node::text(&member.to_string()));
+            root.set("MemberEpoch", Node::Int(epoch));
+            root.set(
+                "SubscribedTopicRegex",
+                pattern.map_or(Node::Null, Node::text),
+            );
+            let body = tree::encode(API, 1, Direction::Request, &root);
+            subscriptions.note(API, 1, &body, Some(&visible)).unwrap()
+        };
+        for member in 0..=MAX_MEMBERS {
+            assert!(matches!(
+                note(member, 0, Some("or.*")),
+                Heartbeat::Instead(_)
+            ));
+        }
+        assert!(matches!(note(MAX_MEMBERS, 1, None), Heartbeat::AsIs));
+        let Heartbeat::Answer(answer) = note(0, 1, None) else {
+            panic!("a member that is not remembered goes on");
+        };
+        let answer = tree::decode(API, 1, Direction::Response, &answer).unwrap();
+        assert_eq!(answer.int("ErrorCode"), i64::from(UNKNOWN_MEMBER_ID));
+        assert!(matches!(note(0, 0, Some("or.*")), Heartbeat::Instead(_)));
     }
 }

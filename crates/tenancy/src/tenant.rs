@@ -11,7 +11,7 @@ use crate::ids::{TopicId, of_alias};
 pub const PASSTHROUGH: &str = "passthrough";
 
 /// Topics of Kafka itself. No virtual cluster has topics of these names.
-pub const INTERNAL_TOPICS: [&str; 4] = [
+pub(crate) const INTERNAL_TOPICS: [&str; 4] = [
     "__consumer_offsets",
     "__transaction_state",
     "__share_group_state",

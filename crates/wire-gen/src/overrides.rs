@@ -24,6 +24,7 @@ const BYTES: &[&str] = &["bytes"];
 const INT8: &[&str] = &["int8"];
 const INT16: &[&str] = &["int16"];
 const INT32: &[&str] = &["int32"];
+const INT64: &[&str] = &["int64"];
 const PORT: &[&str] = &["int32", "uint16"];
 const UUID: &[&str] = &["uuid"];
 const BOOL: &[&str] = &["bool"];
@@ -160,6 +161,16 @@ const RULES: &[Rule] = &[
     ("FetchRequest.Topics.Partitions.Partition", INT32, "Partition"),
     ("OffsetForLeaderEpochRequest.Topics.Partitions.Partition", INT32, "Partition"),
     ("OffsetForLeaderEpochResponse.Topics.Partitions.Partition", INT32, "Partition"),
+
+    // Offsets that tell where a log ends, or how far a group has come.
+    ("ProduceResponse.Responses.PartitionResponses.BaseOffset", INT64, "Offset"),
+    ("FetchResponse.Responses.Partitions.HighWatermark", INT64, "Offset"),
+    ("ListOffsetsResponse.Topics.Partitions.Offset", INT64, "Offset"),
+    ("OffsetCommitRequest.Topics.Partitions.CommittedOffset", INT64, "Offset"),
+    ("OffsetFetchResponse.Topics.Partitions.CommittedOffset", INT64, "Offset"),
+    ("OffsetFetchResponse.Groups.Topics.Partitions.CommittedOffset", INT64, "Offset"),
+    ("ListOffsetsRequest.Topics.Partitions.Timestamp", INT64, "OffsetQuery"),
+    ("ListOffsetsRequest.IsolationLevel", INT8, "IsolationLevel"),
 
     // What else shows the inside of a broker or a client.
     ("DescribeLogDirsResponse.Results.LogDir", STRING, "LogDir"),

@@ -30,6 +30,8 @@ pub const NOT_COORDINATOR: i16 = 16;
 pub const INVALID_TOPIC_EXCEPTION: i16 = 17;
 /// The group id is not valid.
 pub const INVALID_GROUP_ID: i16 = 24;
+/// The group has no such member.
+pub const UNKNOWN_MEMBER_ID: i16 = 25;
 /// Not authorised for the topic.
 pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 /// Not authorised for the group.

@@ -10,6 +10,7 @@
 //! | [`walk`] | validates a whole body, visits its fields of interest, without allocation |
 //! | [`rewrite`] | changes fields, giving patches and untouched slices |
 //! | [`stream`] | validates a body of which only a window is in memory |
+//! | [`tap`] | reads along while a body passes by in pieces |
 //! | [`tree`] | whole messages as trees, for what has to be understood and changed |
 //! | [`reply`] | parts of answers out of parts of requests |
 //! | [`build`] | default and error bodies |
@@ -29,6 +30,7 @@ pub mod reply;
 pub mod rewrite;
 pub mod schema;
 pub mod stream;
+pub mod tap;
 pub mod testing;
 pub mod tree;
 pub mod varint;

@@ -280,10 +280,16 @@ pub enum Entity {
     LogDir,
     /// Metrics blob of a client (KIP-714).
     Telemetry,
+    /// Offset that tells where a log ends, or how far a group has come.
+    Offset,
+    /// What a [`Entity::Offset`] is asked for: a time in ms, or -1 for the end of the log.
+    OffsetQuery,
+    /// Isolation level: 0 sees records of transactions that are not committed.
+    IsolationLevel,
 }
 
 /// Every entity but [`Entity::None`].
-pub const ENTITIES: [Entity; 44] = [
+pub const ENTITIES: [Entity; 47] = [
     Entity::TopicName,
     Entity::TopicId,
     Entity::TopicPattern,
@@ -328,6 +334,9 @@ pub const ENTITIES: [Entity; 44] = [
     Entity::IsInternal,
     Entity::LogDir,
     Entity::Telemetry,
+    Entity::Offset,
+    Entity::OffsetQuery,
+    Entity::IsolationLevel,
 ];
 
 /// Open end of a version range, short for the generated table.

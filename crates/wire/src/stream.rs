@@ -205,14 +205,14 @@ impl<'p> StreamWalker<'p> {
 }
 
 #[derive(Debug)]
-enum Frame<'p> {
+pub(crate) enum Frame<'p> {
     Ops { ops: &'p [Op], at: usize },
     Elements { element: &'p Program, left: usize },
     Tags { known: &'p [Tag], left: usize },
     TagEnd { end: u64, outer_end: u64 },
 }
 
-enum Next<'p> {
+pub(crate) enum Next<'p> {
     Skip(u64),
     Pop,
     Push(Frame<'p>),
@@ -225,7 +225,11 @@ enum Advance {
 }
 
 /// Reads what comes before the bytes of `op`. `remaining` counts from the beginning of the window to the end of what surrounds it.
-fn read_op<'p>(cursor: &mut Cursor<'_>, op: &'p Op, remaining: u64) -> Result<Next<'p>, WalkError> {
+pub(crate) fn read_op<'p>(
+    cursor: &mut Cursor<'_>,
+    op: &'p Op,
+    remaining: u64,
+) -> Result<Next<'p>, WalkError> {
     match op {
         Op::Skip(size) => Ok(Next::Skip(u64::from(*size))),
         Op::Fixed { spec } => Ok(Next::Skip(spec.ty.fixed_size().unwrap_or(0) as u64)),
@@ -271,7 +275,10 @@ fn read_op<'p>(cursor: &mut Cursor<'_>, op: &'p Op, remaining: u64) -> Result<Ne
     }
 }
 
-fn read_tag<'p>(cursor: &mut Cursor<'_>, known: &'p [Tag]) -> Result<Next<'p>, WalkError> {
+pub(crate) fn read_tag<'p>(
+    cursor: &mut Cursor<'_>,
+    known: &'p [Tag],
+) -> Result<Next<'p>, WalkError> {
     let number = cursor.varint()?;
     let size = u64::from(cursor.varint()?);
     Ok(match known.iter().find(|known| known.tag == number) {
@@ -280,7 +287,7 @@ fn read_tag<'p>(cursor: &mut Cursor<'_>, known: &'p [Tag]) -> Result<Next<'p>, W
     })
 }
 
-fn check_count(
+pub(crate) fn check_count(
     cursor: &Cursor<'_>,
     count: usize,
     min_size: u32,

@@ -10,11 +10,15 @@ use crate::schema::{DefaultValue, Entity, FieldSpec, FieldType};
 use crate::varint;
 use crate::walk::{WalkError, validate};
 
-/// A request whose tree has more nodes than this is refused: a byte of a body can become a node of some 40 bytes.
-const MAX_NODES: usize = 1 << 22;
+/// A request whose tree has more nodes than this is refused: a byte of a body can become a node of 64 bytes, and whoever answers makes some
+/// more of it. So a tree takes 16 MiB at most, and a Fetch request may name 25,000 partitions.
+const MAX_NODES: usize = 1 << 18;
 
 /// A small request may have this many; beyond them there is one for each byte. Structs have nodes for fields that their version lacks, too.
 const FREE_NODES: usize = 1 << 16;
+
+/// The same for answers, which are as large as what there is in Kafka: 512 MiB, the tree of a Metadata answer about 900,000 partitions.
+const MAX_ANSWER_NODES: usize = 1 << 23;
 
 /// Why a body is not understood, or not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -25,8 +29,8 @@ pub enum TreeError {
     /// A name is not UTF-8.
     #[error("a resource name is not UTF-8")]
     NotText,
-    /// More elements than any client needs.
-    #[error("request has too many elements")]
+    /// More elements than anybody needs.
+    #[error("too many elements")]
     TooLarge,
     /// Two readers of one body disagree; a fault of ours.
     #[error("body is valid but cannot be read")]
@@ -203,6 +207,18 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Memory that it takes with all that is in it, bytes, about.
+    pub fn weight(&self) -> usize {
+        let within = match self {
+            Node::Text(Cow::Owned(text)) => text.capacity(),
+            Node::Ints(values) => values.capacity() * size_of::<i64>(),
+            Node::List(list) => list.iter().map(Node::weight).sum(),
+            Node::Record(record) => record.values.iter().map(Node::weight).sum(),
+            _ => 0,
+        };
+        size_of::<Self>() + within
+    }
+
     /// The same value without borrowing.
     pub fn to_owned(&self) -> Node<'static> {
         match self {
@@ -258,7 +274,7 @@ pub fn decode(
         flexible: spec.is_flexible(dir, version),
         nodes_left: match dir {
             Direction::Request => MAX_NODES.min(FREE_NODES + body.len()),
-            Direction::Response => usize::MAX,
+            Direction::Response => MAX_ANSWER_NODES,
         },
     };
     reader.record(spec.message(dir).fields)

@@ -540,7 +540,10 @@ fn within<'a>(
 }
 
 #[inline(always)]
-fn fixed<'a>(cursor: &mut Cursor<'a>, spec: &'static FieldSpec) -> Result<Field<'a>, WalkError> {
+pub(crate) fn fixed<'a>(
+    cursor: &mut Cursor<'a>,
+    spec: &'static FieldSpec,
+) -> Result<Field<'a>, WalkError> {
     let pos = cursor.pos;
     let value = match spec.ty {
         FieldType::Bool => Value::Bool(u8::from_be_bytes(cursor.array()?) != 0),

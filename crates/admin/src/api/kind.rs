@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
 use state::{Changes, Resource, Snapshot};
+use telemetry::targets::HTTP;
 
 use super::body::{Faults, Members, PASSTHROUGH, shown};
 use super::envelope::{NameRule, Sent, upserted};
@@ -33,7 +34,7 @@ pub(crate) trait Kind: Resource {
     const NAME_RULE: NameRule;
 
     /// What has to be known of the Kafka cluster before one is stored.
-    type Facts: Send + 'static;
+    type Facts: Clone + Send + 'static;
 
     /// Reads `metadata` and `spec`; what is wrong is added to the faults.
     fn of(sent: &mut Sent) -> Self;
@@ -56,6 +57,18 @@ pub(crate) trait Kind: Resource {
     /// Refuses what refers to something that is not there, or contradicts what is. `stored` is what it replaces.
     fn check(&self, stored: Option<&Self>, at: &Situation<'_, Self::Facts>)
     -> Result<(), ApiError>;
+
+    /// Whether there is ever anything to reserve.
+    const RESERVES: bool = false;
+
+    /// Keeps others from taking what one that is to be created will own, while the cluster is asked once more. False: there is nobody who
+    /// could.
+    fn reserve(&self, _snapshot: &Snapshot, _changes: &mut Changes) -> bool {
+        false
+    }
+
+    /// Gives up what was reserved, as it is not created.
+    fn release(&self, _snapshot: &Snapshot, _changes: &mut Changes) {}
 
     /// What else changes when it is created.
     fn on_create(&self, _snapshot: &Snapshot, _changes: &mut Changes) {}
@@ -129,10 +142,16 @@ pub(super) async fn put<K: Kind>(
         Some(stored) if wanted.is_same(&stored) => None,
         _ => Some(wanted.ask(&snapshot, &*resources.physical()).await?),
     };
-    let decide = upsert(wanted.clone(), state.api.clone(), facts);
     let outcome = match dry {
-        true => dry_run(resources.as_ref(), decide)?,
-        false => finish(resources, decide).await?,
+        true => dry_run(
+            resources.as_ref(),
+            upsert(wanted.clone(), state.api.clone(), facts),
+        )?,
+        // It is seen through even if the caller hangs up.
+        false => {
+            let make = make(wanted.clone(), state.api.clone(), resources.clone(), facts);
+            tokio::spawn(make).await.map_err(|_| unexpected())??
+        }
     };
     // What is stored may be written differently from what was sent and be the same.
     let stored = stored(&resources.snapshot(), &wanted)
@@ -223,6 +242,57 @@ pub(super) fn naming<K: Kind>(snapshot: &Snapshot, keep: impl Fn(&K) -> bool) ->
     .collect()
 }
 
+/// Stores it, with a reservation before where it needs one.
+async fn make<K: Kind>(
+    wanted: K,
+    api: Arc<Api>,
+    resources: Arc<dyn Resources>,
+    facts: Option<K::Facts>,
+) -> Result<Outcome, ApiError> {
+    let made = async {
+        let mut facts = facts;
+        if K::RESERVES {
+            let decide = reserve(wanted.clone(), api.clone(), facts.clone());
+            if resources.write(decide).await? == Outcome::Created {
+                let (snapshot, physical) = (resources.snapshot(), resources.physical());
+                facts = Some(wanted.ask(&snapshot, &*physical).await?);
+            }
+        }
+        Ok(resources.write(upsert(wanted.clone(), api, facts)).await?)
+    };
+    let made = made.await;
+    if K::RESERVES && made.is_err() {
+        let release: Decide = Box::new(move |snapshot, changes| {
+            if stored(snapshot, &wanted).is_none() {
+                wanted.release(snapshot, changes);
+            }
+            Ok(Outcome::Deleted)
+        });
+        if let Err(error) = resources.write(release).await.map_err(ApiError::from) {
+            tracing::warn!(target: HTTP, kind = K::NAME, ?error, "a reservation was not given up; it ends when the call is repeated");
+        }
+    }
+    made
+}
+
+fn reserve<K: Kind>(wanted: K, api: Arc<Api>, facts: Option<K::Facts>) -> Decide {
+    Box::new(move |snapshot, changes| {
+        let (None, Some(facts)) = (stored(snapshot, &wanted), &facts) else {
+            return Ok(Outcome::NotChanged);
+        };
+        let situation = Situation {
+            snapshot,
+            api: &api,
+            facts,
+        };
+        wanted.check(None, &situation)?;
+        Ok(match wanted.reserve(snapshot, changes) {
+            true => Outcome::Created,
+            false => Outcome::NotChanged,
+        })
+    })
+}
+
 fn upsert<K: Kind>(wanted: K, api: Arc<Api>, facts: Option<K::Facts>) -> Decide {
     Box::new(move |snapshot, changes| {
         let stored = stored(snapshot, &wanted);
@@ -257,10 +327,12 @@ fn dry_run(resources: &dyn Resources, mut decide: Decide) -> Result<Outcome, Api
 async fn finish(resources: &Arc<dyn Resources>, decide: Decide) -> Result<Outcome, ApiError> {
     match tokio::spawn(resources.write(decide)).await {
         Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(ApiError::internal(
-            "The change failed unexpectedly; whether it was stored is not known.",
-        )),
+        Err(_) => Err(unexpected()),
     }
+}
+
+fn unexpected() -> ApiError {
+    ApiError::internal("The change failed unexpectedly; whether it was stored is not known.")
 }
 
 fn stored<K: Kind>(snapshot: &Snapshot, wanted: &K) -> Option<Arc<K>> {

@@ -65,6 +65,7 @@ impl Kind for VirtualCluster {
     const NAME: &'static str = "VirtualCluster";
     const NOT_FOUND: &'static str = "Virtual cluster not found";
     const NAME_RULE: NameRule = NameRule::Topic;
+    const RESERVES: bool = true;
 
     /// Names in the Kafka cluster that begin like those of the virtual cluster.
     type Facts = Vec<PhysicalName>;
@@ -148,6 +149,27 @@ impl Kind for VirtualCluster {
         }
     }
 
+    /// Somebody with a shorter name could make something now that begins like this one's.
+    fn reserve(&self, snapshot: &Snapshot, changes: &mut Changes) -> bool {
+        let name = self.name.clone();
+        let is_retired = |retired: &Arc<RetiredPrefix>| !retired.reserved;
+        if snapshot.retired.get(&[&name]).is_some_and(is_retired)
+            || settled(snapshot, &name).owner(&name).is_none()
+        {
+            return false;
+        }
+        let reserved = true;
+        changes.put(&RetiredPrefix { name, reserved });
+        true
+    }
+
+    fn release(&self, snapshot: &Snapshot, changes: &mut Changes) {
+        let reserved = snapshot.retired.get(&[&self.name]);
+        if let Some(reserved) = reserved.filter(|retired| retired.reserved) {
+            changes.delete(reserved.as_ref());
+        }
+    }
+
     fn on_create(&self, snapshot: &Snapshot, changes: &mut Changes) {
         if let Some(retired) = snapshot.retired.get(&[&self.name]) {
             changes.delete(retired.as_ref());
@@ -156,7 +178,8 @@ impl Kind for VirtualCluster {
 
     fn on_delete(&self, snapshot: &Snapshot, changes: &mut Changes) {
         let name = self.name.clone();
-        changes.put(&RetiredPrefix { name });
+        let reserved = false;
+        changes.put(&RetiredPrefix { name, reserved });
         let bindings = snapshot.acls.iter();
         bindings
             .filter(|binding| binding.vcluster == self.name)
@@ -232,7 +255,7 @@ fn check_prefix(
         let msg = format!("{this} cannot be made: {reason}.");
         Err(ApiError::new(StatusCode::CONFLICT, "Already in use", msg))
     };
-    let before = prefixes(at.snapshot, None);
+    let before = settled(at.snapshot, name);
     match before.same(name) {
         Some(same) if **same != *name => {
             return refused(format!(
@@ -248,7 +271,7 @@ fn check_prefix(
             "of its name and '{other}' one is the beginning of the other (GATEWAY_VIRTUAL_CLUSTERS_STRICT)"
         ));
     }
-    let after = prefixes(at.snapshot, Some(name));
+    let after = prefixes(at.snapshot, name);
     let is_new = |physical: &&PhysicalName| {
         after.owns(name, &physical.name) && !before.owns(name, &physical.name)
     };
@@ -297,10 +320,19 @@ fn reserved(name: &str, fault: NameFault) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, title, msg)
 }
 
-fn prefixes(snapshot: &Snapshot, also: Option<&str>) -> Prefixes {
+/// All prefixes, and this one.
+fn prefixes(snapshot: &Snapshot, name: &str) -> Prefixes {
     let vclusters = snapshot.virtual_clusters.iter().map(|v| v.name.as_str());
     let retired = snapshot.retired.iter().map(|r| r.name.as_str());
-    vclusters.chain(retired).chain(also).collect()
+    vclusters.chain(retired).chain([name]).collect()
+}
+
+/// Whose names were before one of this name is made: what is reserved for it counts for nothing.
+fn settled(snapshot: &Snapshot, name: &str) -> Prefixes {
+    let vclusters = snapshot.virtual_clusters.iter().map(|v| v.name.as_str());
+    let retired = snapshot.retired.iter();
+    let retired = retired.filter(|r| !(r.reserved && r.name == name));
+    vclusters.chain(retired.map(|r| r.name.as_str())).collect()
 }
 
 fn some(names: &[&PhysicalName]) -> String {

@@ -113,11 +113,15 @@ pub(crate) struct Store {
 }
 
 /// What is in Kafka; `None`: it cannot be asked.
-pub(crate) struct Kafka(pub(crate) Mutex<Option<Vec<PhysicalName>>>);
+pub(crate) struct Kafka(
+    pub(crate) Mutex<Option<Vec<PhysicalName>>>,
+    /// What is made after the next question.
+    pub(crate) Mutex<Option<PhysicalName>>,
+);
 
 impl Default for Kafka {
     fn default() -> Self {
-        Kafka(Mutex::new(Some(Vec::new())))
+        Kafka(Mutex::new(Some(Vec::new())), Mutex::default())
     }
 }
 
@@ -134,6 +138,9 @@ impl Kafka {
         let names = self.0.lock().expect("lock").clone();
         let mut names = names.ok_or("no broker answers")?;
         names.retain(keep);
+        if let Some(PhysicalName { of, name }) = self.1.lock().expect("lock").take() {
+            self.add(of, &name);
+        }
         Ok(names)
     }
 }
@@ -148,6 +155,14 @@ impl PhysicalCluster for Kafka {
         let fold = |name: &str| name.replace('.', "_");
         let found = self.names(|n| fold(&n.name).starts_with(&fold(&prefix)));
         Box::pin(async { found })
+    }
+}
+
+impl Store {
+    /// Changes what is stored, as another node does.
+    pub(crate) fn apply(&self, changes: &Changes) {
+        let mut snapshot = self.snapshot.lock().expect("lock");
+        *snapshot = Arc::new(changes.applied_to(&snapshot));
     }
 }
 

@@ -177,3 +177,45 @@ fn acl_apis_without_lists_are_disabled() {
     }
     assert_eq!(disabled(ApiKey::HEARTBEAT, 0, &[]).unwrap(), None);
 }
+
+#[test]
+fn no_request_changes_more_than_a_controller_would() {
+    const POLICY: i16 = 44;
+    let few = creation(2, 3, "orders", "User:bob", 3, 3);
+    let manager = alice([grant(Operation::Alter, ResourceType::Cluster, CLUSTER_NAME)]);
+    let (api, version) = (ApiKey::CREATE_ACLS, 3);
+    let creations = Node::List(vec![few; 10_001]);
+    let body = with(api, version, &[], [("Creations", creations)]);
+    let answer = told(api, version, ruling(api, version, &body, &manager));
+    assert_eq!(all_codes(&answer), [POLICY; 10_001]);
+
+    let many = (0..10_001)
+        .map(|n| grant(Operation::Read, ResourceType::Topic, &format!("t{n}")))
+        .chain([grant(Operation::Alter, ResourceType::Cluster, CLUSTER_NAME)]);
+    let manager = alice(many);
+    let (api, version) = (ApiKey::DELETE_ACLS, 3);
+    let filter = |name: Node<'static>| {
+        let fields = message::message(api, Direction::Request);
+        let mut filter = Record::new(message::element(fields, "Filters"));
+        filter.set("ResourceTypeFilter", Node::Int(2));
+        filter.set("PatternTypeFilter", Node::Int(1));
+        filter.set("ResourceNameFilter", name);
+        filter.set("PrincipalFilter", Node::Null);
+        filter.set("HostFilter", Node::Null);
+        filter.set("Operation", Node::Int(1));
+        filter.set("PermissionType", Node::Int(1));
+        Node::Record(filter)
+    };
+    let delete = |filters: Vec<Node<'static>>| {
+        let body = with(api, version, &[], [("Filters", Node::List(filters))]);
+        ruling(api, version, &body, &manager)
+    };
+    let all = delete(vec![filter(Node::Null)]);
+    assert_eq!(all_codes(&told(api, version, all)), [POLICY]);
+    let expensive = delete(vec![filter(Node::text("none")); 1000]);
+    assert_eq!(all_codes(&told(api, version, expensive)), [POLICY; 1000]);
+    let Ruling::Acls(request) = delete(vec![filter(Node::text("t7"))]) else {
+        panic!("one is not too many")
+    };
+    assert!(matches!(request.change(), AclChange::Remove(bindings) if bindings.len() == 1));
+}

@@ -624,3 +624,35 @@ fn every_denial_is_observed_once() {
         ["READ TOPIC bad-one", "READ GROUP bad-one"]
     );
 }
+
+#[test]
+fn what_is_remembered_of_denials_is_told() {
+    let names: Vec<String> = (0..100).map(|n| format!("{BAD}{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain([GOOD]).collect();
+    let (api, version) = (ApiKey::FIND_COORDINATOR, 4);
+    let body = request(api, version, &names, false).body();
+    let Ruling::Rewrite { answer, .. } = ruling(api, version, &body, &usual()) else {
+        panic!("some are denied")
+    };
+    assert!(answer.weight() > 100 * 200, "{}", answer.weight());
+}
+
+#[test]
+fn a_group_is_not_named_again_and_again() {
+    for (api, version) in [
+        (ApiKey::OFFSET_FETCH, 8),
+        (ApiKey::DESCRIBE_SHARE_GROUP_OFFSETS, 0),
+    ] {
+        let ruling = |times: usize| {
+            let mut tree = request(api, version, &[GOOD, BAD], false).tree();
+            tree.edit_list("Groups", |groups| {
+                let group = groups.swap_remove(0);
+                *groups = vec![group; times];
+            });
+            let body = encoded(api, version, Direction::Request, &tree);
+            judge(api, version, &body, &usual(), &Ids)
+        };
+        assert!(matches!(ruling(8).unwrap(), Ruling::Rewrite { .. }));
+        assert!(matches!(ruling(9), Err(crate::Error::TooLarge)));
+    }
+}

@@ -119,7 +119,7 @@ fn table(out: &mut String, first: &str, settings: &[Setting]) {
 fn default(setting: &Setting) -> String {
     match setting.default {
         Fallback::Unset => "–".into(),
-        Fallback::Value(value) => format!("`{value}`"),
+        Fallback::Value(value) => format!("`{}`", value.replace('|', "\\|")),
         Fallback::Computed(how) => how.into(),
         Fallback::Required => "needed".into(),
     }

@@ -338,18 +338,25 @@ settings! { METRICS:
     LIFECYCLE_METRICS = Setting::new("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", Kind::Bool, "Timers of the stages that each request passes.").default("false");
     LIFECYCLE_API_KEYS = Setting::new("GATEWAY_LIFECYCLE_METRICS_API_KEYS", Kind::List(','), "Which requests they cover, as `Produce` or `PRODUCE`; all if empty.");
     LIFECYCLE_INTERCEPTORS = Setting::new("GATEWAY_LIFECYCLE_METRICS_INTERCEPTORS", Kind::Text, "Whether they cover interceptors.").not_yet();
-    METRICS_MAX_TOPICS = Setting::new("GATEWAY_METRICS_MAX_TOPICS", Kind::COUNT, "Topics with series of their own.").not_yet();
-    METRICS_MAX_OFFSET_SERIES = Setting::new("GATEWAY_METRICS_MAX_OFFSET_SERIES", Kind::COUNT, "Series about offsets.").not_yet();
-    METRICS_OFFSET_PARTITIONS = Setting::new("GATEWAY_METRICS_OFFSET_PARTITIONS", Kind::Text, "Whether offsets are shown per partition.").not_yet();
-    METRICS_TOPIC_ALLOW = Setting::new("GATEWAY_METRICS_TOPIC_ALLOW", Kind::Text, "Topics to show.").not_yet();
-    METRICS_TOPIC_DENY = Setting::new("GATEWAY_METRICS_TOPIC_DENY", Kind::Text, "Topics not to show.").not_yet();
-    METRICS_GROUP_ALLOW = Setting::new("GATEWAY_METRICS_GROUP_ALLOW", Kind::Text, "Groups to show.").not_yet();
-    METRICS_GROUP_DENY = Setting::new("GATEWAY_METRICS_GROUP_DENY", Kind::Text, "Groups not to show.").not_yet();
+    METRICS_MAX_TOPICS = Setting::new("GATEWAY_METRICS_MAX_TOPICS", Kind::COUNT,
+        "Topics with series of their own in `gateway_bytes_exchanged_topic_total`; more are counted under `<other>`.").default("5000");
+    METRICS_MAX_OFFSET_SERIES = Setting::new("GATEWAY_METRICS_MAX_OFFSET_SERIES", Kind::COUNT,
+        "Series of ends of partitions, and as many of committed offsets; more are dropped.").default("20000");
+    METRICS_OFFSET_PARTITIONS = Setting::new("GATEWAY_METRICS_OFFSET_PARTITIONS", Kind::Bool,
+        "`false` shows the offsets of a topic as one sum, without the label `partition`.").default("true");
+    METRICS_TOPIC_ALLOW = Setting::new("GATEWAY_METRICS_TOPIC_ALLOW", Kind::Pattern,
+        "Topics to show, by the names that clients use; those only, and whatever the caps.").computed("all, within the caps");
+    METRICS_TOPIC_DENY = Setting::new("GATEWAY_METRICS_TOPIC_DENY", Kind::Pattern,
+        "Topics not to show; their bytes are counted under `<other>`.").default("__(consumer_offsets|transaction_state|share_group_state|cluster_metadata)");
+    METRICS_GROUP_ALLOW = Setting::new("GATEWAY_METRICS_GROUP_ALLOW", Kind::Pattern,
+        "Groups to show; those only, and whatever the caps.").computed("all, within the caps");
+    METRICS_GROUP_DENY = Setting::new("GATEWAY_METRICS_GROUP_DENY", Kind::Pattern, "Groups not to show.");
     METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own; more are counted under `<other>`.").default("1000");
     METRICS_MAX_VCLUSTERS = Setting::new("GATEWAY_METRICS_MAX_VCLUSTERS", Kind::COUNT, "Virtual clusters with series of their own; more are counted under `<other>`.").default("500");
-    METRICS_OFFSET_POLL = Setting::new("GATEWAY_METRICS_OFFSET_POLL_MS", POSITIVE_MS, "How often offsets are asked for.").not_yet();
-    METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Series per topic.").not_yet_unless("false");
-    METRICS_OFFSETS_ENABLED = Setting::new("GATEWAY_METRICS_OFFSETS_ENABLED", Kind::Bool, "Series about offsets.").not_yet_unless("false");
+    METRICS_OFFSET_POLL = Setting::new("GATEWAY_METRICS_OFFSET_POLL_MS", Kind::COUNT,
+        "How often Kafka is asked for the offsets of the topics and groups that were seen; `0`: never.").default("30000");
+    METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Bytes by topic.").default("true");
+    METRICS_OFFSETS_ENABLED = Setting::new("GATEWAY_METRICS_OFFSETS_ENABLED", Kind::Bool, "Offsets and lag.").default("true");
     METRICS_USER_ENABLED = Setting::new("GATEWAY_METRICS_USER_ENABLED", Kind::Bool, "Series per user. Without, all are counted under `<other>`.").default("true");
 }
 

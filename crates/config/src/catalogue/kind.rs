@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use regex::{Regex, RegexBuilder};
+
 use crate::model::SecurityProtocol;
 
 /// The type of a setting, with its range.
@@ -45,6 +47,8 @@ pub enum Kind {
     Topic,
     /// A log level.
     Level,
+    /// A regular expression that the whole of a name has to match.
+    Pattern,
     /// YAML flow text that may hold secrets.
     Yaml,
 }
@@ -92,6 +96,7 @@ impl Kind {
             Self::Topic => is_topic(value),
             Self::Ports => return crate::ports::parse(value).map(|_| ()),
             Self::Path => !value.contains('\0'),
+            Self::Pattern => pattern(value).is_some(),
             Self::Text | Self::List(_) | Self::Secret | Self::Yaml => true,
         };
         if good { Ok(()) } else { Err(self.expected()) }
@@ -127,6 +132,7 @@ impl Kind {
             Self::Ports => "ports as in 9092-9094 or 29092-29094:9092-9094,29100:9100".into(),
             Self::Topic => "a Kafka topic name: up to 249 letters, digits, '.', '_' and '-'".into(),
             Self::Yaml => "YAML flow text".into(),
+            Self::Pattern => "a regular expression (of Rust's regex crate: without back references and look-around)".into(),
         }
     }
 
@@ -163,8 +169,16 @@ impl Kind {
             Self::Topic => "topic".into(),
             Self::Level => "level".into(),
             Self::Yaml => "YAML".into(),
+            Self::Pattern => "regular expression".into(),
         }
     }
+}
+
+/// A pattern that the whole of a name has to match.
+pub(crate) fn pattern(text: &str) -> Option<Regex> {
+    const MAX_BYTES: usize = 1 << 20;
+    let whole = format!("^(?:{})$", text.trim());
+    RegexBuilder::new(&whole).size_limit(MAX_BYTES).build().ok()
 }
 
 /// Decimal digits with an optional leading `-`; blanks around are trimmed.

@@ -6,6 +6,7 @@
 //! budget of the process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::acl::{AclView, Operation, ResourceType};
 use authorization::{AclChange, AclRequest, AnswerWork, Error, InSession, Ruling, TopicNames as _};
@@ -14,18 +15,24 @@ use config::SecurityMode;
 use telemetry::targets::AUTHORIZATION;
 use tenancy::{Context, Heartbeat, Mapped, Physical, Subscriptions, Tenant};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use wire::api::ApiKey;
 use wire::error_code::REQUEST_TIMED_OUT;
 use wire::varint;
 
 use super::requests::{Head, PREFIX};
+use super::tally::Owed;
 use super::{Connection, Failure, Work, local};
 use crate::buffer::{WINDOW, Window};
 use crate::peek;
 use crate::topics::{Known, Seen};
 
-/// Memory that the tree of a request or answer needs for each byte of it, at most.
+/// A frame that is seen as a whole is in memory three times for a while: as it came, as access control makes it, and as it is called in
+/// Kafka. Trees are apart: a worker has one at a time, of bounded size.
 pub(super) const TREE: usize = 3;
+
+/// A frame that is seen as a whole has to be there within this time. Clients give up earlier.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// What becomes of a request by the session it is in.
 enum Session {
@@ -57,6 +64,8 @@ pub(super) enum Judged {
         work: Option<Work>,
         /// Memory that the frame takes, until it has been sent.
         permit: Option<OwnedSemaphorePermit>,
+        /// What metrics have to know of what the client asked.
+        asked: Option<Owed>,
     },
     /// This is answered, and no broker is asked.
     Answer(Bytes),
@@ -69,10 +78,12 @@ impl Connection {
         if security.mode != SecurityMode::GatewayManaged {
             return false;
         }
-        let view = self.access.view(security);
+        let Some((view, tenant)) = self.access.seen(security) else {
+            return true; // whoever judges ends the connection
+        };
         view.enabled()
             || view.is_narrowed()
-            || self.access.tenant(security).is_some()
+            || tenant.is_some()
             || (api == ApiKey::METADATA && !view.auto_creation())
             || matches!(
                 api,
@@ -82,7 +93,6 @@ impl Connection {
 
     /// Judges the request at the beginning of the window. Takes it out of the window unless it goes on as it is.
     pub(super) async fn judge(&self, window: &mut Window, head: &Head) -> Result<Judged, Failure> {
-        let view = self.access.view(&self.worker.shared.access);
         let head_len = PREFIX + head.header_len;
         if head.frame_len <= WINDOW {
             let Some(frame) = window.bytes().get(..head.frame_len) else {
@@ -90,53 +100,76 @@ impl Connection {
             };
             let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
             let judged = self.rule(head, frame, body).await?;
+            let judged = self.noting(judged, head, body);
             if !matches!(judged, Judged::AsIs) {
                 window.consume(head.frame_len);
             }
             return Ok(judged);
         }
         let body = window.bytes().get(head_len..).unwrap_or_default();
-        if head.api == ApiKey::PRODUCE && self.may_stream(&view, head.version, body).await? {
+        if head.api == ApiKey::PRODUCE && self.may_stream(head.version, body).await? {
             return Ok(Judged::AsIs);
         }
         let (frame, permit) = self.hold(window, head).await?;
         let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
         let permit = Some(permit);
-        Ok(match self.rule(head, &frame, body).await? {
+        let judged = match self.rule(head, &frame, body).await? {
             Judged::AsIs => Judged::Instead {
-                frame,
+                frame: frame.clone(),
                 version: head.version,
                 work: None,
                 permit,
+                asked: None,
             },
             Judged::Instead {
                 frame,
                 version,
                 work,
+                asked,
                 ..
             } => Judged::Instead {
                 frame,
                 version,
                 work,
                 permit,
+                asked,
             },
             other => other,
-        })
+        };
+        Ok(self.noting(judged, head, body))
     }
 
-    /// Reads a frame that is larger than the window, with memory from the budget of the process.
+    /// Notes what the client has asked, if something else is sent.
+    fn noting(&self, mut judged: Judged, head: &Head, body: &[u8]) -> Judged {
+        if let Judged::Instead { asked, .. } = &mut judged {
+            *asked = self.asked(head, body);
+        }
+        judged
+    }
+
+    /// What metrics have to know of a whole request.
+    pub(super) fn asked(&self, head: &Head, body: &[u8]) -> Option<Owed> {
+        let tally = self.tally.as_ref()?;
+        tally.whole_request(head.api, head.version, body)
+    }
+
+    /// Reads a frame that is larger than the window, with memory from the budget of the process: at most twice what has come, so
+    /// that who declares much and sends little takes little.
     async fn hold(
         &self,
         window: &mut Window,
         head: &Head,
     ) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
-        let permit = self
-            .worker
-            .shared
-            .budget
-            .take(head.frame_len.saturating_mul(TREE))
-            .await
-            .ok_or(Failure::Budget(head.frame_len))?;
+        let share = &self.worker.shared.budget.requests;
+        let too_large = || Failure::Budget(head.frame_len);
+        if !share.fits(head.frame_len.saturating_mul(TREE)) {
+            return Err(too_large());
+        }
+        let deadline = Instant::now() + HELD_WITHIN;
+        let in_time = |_| Failure::Slow(head.frame_len);
+        let mut paid = head.frame_len.min(2 * WINDOW);
+        let first = timeout_at(deadline, share.take(paid * TREE)).await;
+        let mut permit = first.map_err(in_time)?.ok_or_else(too_large)?;
         let have = window.len().min(head.frame_len);
         let mut frame = Vec::with_capacity(head.frame_len);
         frame.extend_from_slice(&window.bytes()[..have]);
@@ -144,11 +177,16 @@ impl Connection {
         window.release();
         while frame.len() < head.frame_len {
             let filled = frame.len();
-            frame.resize(head.frame_len.min(filled + WINDOW), 0);
-            let n = self
-                .client
-                .read(&mut frame[filled..])
+            if filled == paid {
+                let more = paid.min(head.frame_len - paid);
+                let more_paid = timeout_at(deadline, share.take(more * TREE)).await;
+                permit.merge(more_paid.map_err(in_time)?.ok_or_else(too_large)?);
+                paid += more;
+            }
+            frame.resize(paid.min(filled + WINDOW), 0);
+            let n = timeout_at(deadline, self.client.read(&mut frame[filled..]))
                 .await
+                .map_err(in_time)?
                 .map_err(Failure::Client)?;
             if n == 0 {
                 return Err(Failure::Left);
@@ -167,7 +205,7 @@ impl Connection {
         let seen = self.access.seen(&self.worker.shared.access);
         let (view, tenant) = seen.ok_or(Failure::AccountGone)?;
         let view = &view;
-        let sessionless = match self.session(head, body)? {
+        let sessionless = match self.session(view, head, body)? {
             Session::Fine => None,
             Session::Without(body) => Some(body),
             Session::Gone(answer) => return Ok(Judged::Answer(answer)),
@@ -244,12 +282,16 @@ impl Connection {
         if body.is_none() && back.is_none() && rights.is_none() && upstream == version {
             return Ok(Judged::AsIs);
         }
+        let weight = back.as_ref().map_or(0, |back| back.weight())
+            + rights.as_ref().map_or(0, AnswerWork::weight);
+        let permit = self.remember(weight)?;
         let work = (back.is_some() || rights.is_some()).then_some(Work {
             back,
             between,
             rights,
             version,
             tenant: tenant.clone(),
+            _permit: permit,
         });
         Ok(Judged::Instead {
             frame: match body {
@@ -259,6 +301,7 @@ impl Connection {
             version: upstream,
             work,
             permit: None,
+            asked: None,
         })
     }
 
@@ -370,12 +413,15 @@ impl Connection {
 
     /// The topics of a session were checked when they came into it. After a change of the lists, and on a connection that
     /// has not begun it, the client has to name them again.
-    fn session(&self, head: &Head, body: &[u8]) -> Result<Session, Failure> {
+    fn session(&self, view: &AclView, head: &Head, body: &[u8]) -> Result<Session, Failure> {
         let (api, version) = (head.api, head.version);
         if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
             return Ok(Session::Fine);
         }
         let now = self.access.round(&self.worker.shared.access);
+        if api == ApiKey::SHARE_FETCH {
+            return self.share_session(view, head, body, now);
+        }
         let broken = |error| head.unjudged(error);
         // A session id is a number that can be guessed.
         let is_foreign = |id: i32| id != 0 && id != self.fetch_session.get();
@@ -391,14 +437,43 @@ impl Connection {
             }
             InSession::Begins | InSession::Ends(_) => {
                 // The one of before is not gone on with: its topics were judged by other lists.
-                if api == ApiKey::FETCH {
-                    self.fetch_session.set(0);
-                }
+                self.fetch_session.set(0);
                 self.session_round.set(now);
                 Ok(Session::Fine)
             }
             InSession::Goes(_) | InSession::Not => Ok(Session::Fine),
         }
+    }
+
+    /// Share sessions go by the ids of groups and members, which others can know.
+    fn share_session(
+        &self,
+        view: &AclView,
+        head: &Head,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Session, Failure> {
+        let (api, version) = (head.api, head.version);
+        let broken = |error| head.unjudged(error);
+        let mut begun = self.share_session.borrow_mut();
+        match authorization::in_session(api, version, body).map_err(broken)? {
+            InSession::Begins => {
+                let member = authorization::share_member(version, body).map_err(broken)?;
+                *begun = Some((member, now));
+            }
+            InSession::Goes(_) => {
+                let member = authorization::share_member(version, body).map_err(broken)?;
+                // Who may not use the group is told so first.
+                let may = |group: &str| view.permits(Operation::Read, ResourceType::Group, group);
+                let may = std::str::from_utf8(member.group()).is_ok_and(may);
+                if may && *begun != Some((member, now)) {
+                    let gone = authorization::session_gone(api, version);
+                    return Ok(gone.map_or(Session::Fine, |body| Session::Gone(head.answer(&body))));
+                }
+            }
+            InSession::Ends(_) | InSession::Not => {}
+        }
+        Ok(Session::Fine)
     }
 
     async fn change_acls(&self, request: AclRequest) -> Bytes {
@@ -441,20 +516,16 @@ impl Connection {
             false => self.topics().names(&ids).await.map_err(no_names),
         }
     }
-
-    /// The names of the client's virtual cluster.
-    pub(super) fn tenant(&self) -> Option<Arc<Tenant>> {
-        self.access.tenant(&self.worker.shared.access)
-    }
 }
 
 impl Connection {
     /// Whether a large Produce request goes to one topic only, and may.
-    async fn may_stream(&self, view: &AclView, version: i16, body: &[u8]) -> Result<bool, Failure> {
+    async fn may_stream(&self, version: i16, body: &[u8]) -> Result<bool, Failure> {
         let Some(head) = produce_head(version, body).filter(|head| head.topics == 1) else {
             return Ok(false);
         };
-        let tenant = self.tenant();
+        let seen = self.access.seen(&self.worker.shared.access);
+        let (view, tenant) = seen.ok_or(Failure::AccountGone)?;
         let topic = match head.topic {
             // The name is another one in Kafka, and so is that of a transaction.
             _ if tenant.is_some() && head.transactional_id.is_some() => return Ok(false),

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use authorization::AnswerWork;
 use bytes::Bytes;
 use tenancy::{Back, Tenant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use wire::api::ApiKey;
 
+use super::tally::Owed;
 use super::timing::{Timings, Way};
 use crate::upstream::pool::SharedAnswer;
 use crate::verdict::Treatment;
@@ -22,6 +23,8 @@ pub(crate) struct Pending {
     pub(crate) source: Source,
     /// What is done to the answer before the client sees it.
     pub(crate) work: Option<Work>,
+    /// What metrics have to know of the request.
+    pub(crate) asked: Option<Owed>,
 }
 
 /// What is done to an answer.
@@ -36,6 +39,8 @@ pub(crate) struct Work {
     pub(crate) version: i16,
     /// The virtual cluster as it was when the client asked.
     pub(crate) tenant: Option<Arc<Tenant>>,
+    /// The memory that all this takes from the budget.
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Where the answer comes from.
@@ -44,8 +49,8 @@ pub(crate) enum Source {
     Private(Treatment),
     /// A shared leg.
     Shared(Treatment, oneshot::Receiver<SharedAnswer>),
-    /// The gateway itself: a whole frame.
-    Local(Bytes),
+    /// The gateway itself: a whole frame, with the memory that it takes from the budget.
+    Local(Bytes, Option<OwnedSemaphorePermit>),
     /// The next frame of the private leg, which is for the gateway and not for the client.
     Own(oneshot::Sender<Bytes>),
 }
@@ -76,7 +81,7 @@ impl InFlight {
         let way = match pending.source {
             Source::Private(_) => Way::Private,
             Source::Shared(..) => Way::Shared,
-            Source::Local(_) => Way::Local,
+            Source::Local(..) => Way::Local,
             Source::Own(_) => Way::Apart,
         };
         self.timings.owed(pending.api, way);

@@ -23,6 +23,7 @@ mod requests;
 mod responses;
 mod sasl;
 mod session;
+mod tally;
 mod timing;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +36,7 @@ use telemetry::targets::{NETWORK, UPSTREAM};
 
 use auth::accounts::IdentityKind;
 use auth::server::AuthFailure;
+use authorization::ShareMember;
 use telemetry::metrics::{ANONYMOUS, Held, Origin};
 use tenancy::Subscriptions;
 use thiserror::Error;
@@ -54,6 +56,7 @@ use crate::worker::Worker;
 use relay::Relayed;
 use sasl::Conversation;
 use session::{Introduced, Session};
+use tally::Tally;
 use timing::Timings;
 
 pub(crate) use inflight::{InFlight, Pending, Source, Work};
@@ -119,8 +122,14 @@ enum Failure {
     Correlation { expected: i32, got: i32 },
     #[error("answer without a request")]
     Unasked,
-    #[error("a frame of {0} bytes does not fit GATEWAY_MAX_BUFFERED_BYTES")]
+    #[error("a frame of {0} bytes does not fit its share of GATEWAY_MAX_BUFFERED_BYTES")]
     Budget(usize),
+    #[error(
+        "{0} bytes to be kept until a request is answered do not fit their share of GATEWAY_MAX_BUFFERED_BYTES now"
+    )]
+    Remembered(usize),
+    #[error("a request of {0} bytes that has to be seen as a whole did not come in time")]
+    Slow(usize),
     #[error("shared upstream connection lost")]
     SharedLost,
     #[error("re-authentication failed: {0}")]
@@ -167,7 +176,7 @@ impl Failure {
             | Failure::Reauthentication(_)
             | Failure::Relay(_) => "broker",
             Failure::Handshake(_) => "tls",
-            Failure::Budget(_) => "limit",
+            Failure::Budget(_) | Failure::Remembered(_) | Failure::Slow(_) => "limit",
             Failure::Subject(_)
             | Failure::Authentication { .. }
             | Failure::Unauthenticated
@@ -216,6 +225,8 @@ pub(crate) struct Connection {
     session_round: Cell<u64>,
     /// The fetch session that a broker has opened for this connection; 0: none (KIP-227).
     fetch_session: Cell<i32>,
+    /// The share session that was begun over this connection, and its round (KIP-932).
+    share_session: RefCell<Option<(ShareMember, u64)>>,
     /// What members of groups have subscribed to over this connection.
     subscriptions: RefCell<Subscriptions>,
     /// Counts requests of which some have to take turns.
@@ -243,6 +254,8 @@ pub(crate) struct Connection {
     /// What the client was last told that it may use.
     told: RefCell<Option<Arc<Offered>>>,
     in_flight: InFlight,
+    /// Counts what is in topics; `None`: nobody wants to know.
+    tally: Option<Rc<Tally>>,
     /// Last time that bytes came from the client or went to it.
     active: Cell<Instant>,
     /// Bytes for the client are waiting in a write; when it last took some.
@@ -316,6 +329,7 @@ async fn meet(
     let counts = worker.clients.get(&identity.vcluster, counted_name);
     let _connected = counts.connections.hold();
     let connection = Connection {
+        tally: Tally::new(shared, &identity.vcluster),
         in_flight: InFlight::new(
             shared.limits.max_in_flight_per_connection,
             Timings::new(counts.clone(), worker.lifecycle.clone()),
@@ -328,6 +342,7 @@ async fn meet(
         client,
         access: Access::new(&shared.access, identity, peer.ip()),
         session_round: Cell::new(0),
+        share_session: RefCell::default(),
         fetch_session: Cell::new(0),
         subscriptions: RefCell::default(),
         turn: Cell::new(0),

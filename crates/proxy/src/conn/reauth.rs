@@ -92,6 +92,7 @@ impl Connection {
             correlation_id: CORRELATION_ID,
             source: Source::Own(reply),
             work: None,
+            asked: None,
         });
         leg.socket
             .write_all(&frame)

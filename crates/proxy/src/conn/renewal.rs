@@ -142,8 +142,9 @@ impl Connection {
             api: asked.api,
             version: asked.version,
             correlation_id: asked.correlation_id,
-            source: Source::Local(frame),
+            source: Source::Local(frame, None),
             work: None,
+            asked: None,
         });
     }
 }

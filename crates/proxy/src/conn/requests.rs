@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use config::SecurityMode;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use wire::api::ApiKey;
 use wire::error_code;
@@ -12,6 +13,7 @@ use wire::header::{HeaderError, RequestHeader};
 use super::authorize::Judged;
 use super::replica::{self, Progress};
 use super::session::Asked;
+use super::tally::RequestTap;
 use super::{Connection, End, Failure, Pending, Source, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
@@ -30,6 +32,9 @@ const MAX_HEAD: usize = 160 * 1024;
 /// Requests in flight over a shared leg per client connection.
 const SHARED_IN_FLIGHT: usize = 16;
 
+/// What is kept of a request until its answer has been given need not be accounted for up to this many bytes.
+const FORGETTABLE: usize = 16 * 1024;
+
 /// How long answers are waited for after the broker stopped taking requests.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -41,6 +46,8 @@ struct Position {
     discard: bool,
     /// The current body is looked at on its way.
     checked: Option<Checked>,
+    /// Reads the current body along; and whether an answer is owed.
+    tap: Option<(RequestTap, bool)>,
     /// The frame at the beginning of the window has been counted.
     counted: bool,
     /// A first frame has been recognised as Kafka's protocol.
@@ -142,6 +149,7 @@ impl Connection {
                 false => pass_body(window, out, position),
             };
             if position.body_left == 0 {
+                self.read_along(position);
                 self.in_flight.timings.body_is_complete();
             }
             return Ok(taken);
@@ -190,7 +198,7 @@ impl Connection {
                 let answer = local::api_versions(&offered, head.version, head.correlation_id, body)
                     .map_err(|error| head.malformed(error))?;
                 *self.told.borrow_mut() = Some(offered);
-                self.answer(&head, answer);
+                self.answer(&head, answer)?;
                 window.consume(head.frame_len);
                 Ok(Taken::Some)
             }
@@ -347,7 +355,7 @@ impl Connection {
                 Judged::More => return Ok(Taken::More),
                 Judged::AsIs => {}
                 Judged::Answer(frame) => {
-                    self.answer(head, frame);
+                    self.answer(head, frame)?;
                     return Ok(Taken::Some);
                 }
                 Judged::Instead {
@@ -355,7 +363,15 @@ impl Connection {
                     version,
                     work,
                     permit,
+                    asked,
                 } => {
+                    let asked = match &self.tally {
+                        Some(tally) if !peeked.expects_answer => {
+                            asked.into_iter().for_each(|asked| tally.unanswered(asked));
+                            None
+                        }
+                        _ => asked,
+                    };
                     if head.frame_len > WINDOW {
                         // It was read besides the window.
                         self.in_flight.timings.read(std::time::Instant::now());
@@ -366,6 +382,7 @@ impl Connection {
                         correlation_id: head.correlation_id,
                         source,
                         work,
+                        asked,
                     };
                     let taken = self
                         .forward_instead(out, window, frame, treatment, &peeked, pending)
@@ -397,6 +414,9 @@ impl Connection {
             self.care_for_session().await?;
             return Ok(Taken::Some); // the shutdown may have begun meanwhile
         }
+        let body = PREFIX + head.header_len;
+        let tally = self.tally.as_ref();
+        let mut tap = tally.and_then(|t| t.request(head.api, head.version, head.frame_len - body));
         if peeked.expects_answer {
             self.held.set(!verdict::is_answered_at_once(head.api));
             self.in_flight.push(Pending {
@@ -405,14 +425,18 @@ impl Connection {
                 correlation_id: head.correlation_id,
                 source: Source::Private(treatment),
                 work: None,
+                asked: tap.as_ref().map(RequestTap::asked),
             });
         } else {
             self.in_flight.timings.unanswered(head.api);
         }
         let now = match check {
-            Some(_) => PREFIX + head.header_len,
+            Some(_) => body,
             None => window.len().min(head.frame_len),
         };
+        if let Some(tap) = &mut tap {
+            tap.feed(window.bytes().get(body..now).unwrap_or_default());
+        }
         if peeked.expects_answer && now < head.frame_len {
             self.in_flight.timings.body_follows();
         }
@@ -420,7 +444,22 @@ impl Connection {
         position.body_left = (head.frame_len - now) as u64;
         position.discard = false;
         position.checked = check.map(|check| Checked { check, head: *head });
+        position.tap = tap.map(|tap| (tap, peeked.expects_answer));
+        if position.body_left == 0 {
+            self.read_along(position);
+        }
         Ok(Taken::Some)
+    }
+
+    /// The current body has been seen to its end.
+    fn read_along(&self, position: &mut Position) {
+        if let Some((tap, is_answered)) = position.tap.take()
+            && let Some(tally) = &self.tally
+            && let Some(asked) = tally.requested(tap)
+            && !is_answered
+        {
+            tally.unanswered(asked);
+        }
     }
 
     /// Forwards a frame that was made of the client's. It has left the window, and `out` is empty.
@@ -529,6 +568,7 @@ impl Connection {
             return Ok(Some(Taken::More));
         };
         peek::check(head.api, head.version, body).map_err(|error| head.malformed(error))?;
+        let asked = self.asked(head, body);
         // Answers of a shared leg are in memory as a whole until the client takes them.
         self.wait_for_shared().await;
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
@@ -564,6 +604,7 @@ impl Connection {
             correlation_id: head.correlation_id,
             source: Source::Shared(treatment, answer),
             work: None,
+            asked,
         });
         Ok(Some(Taken::Some))
     }
@@ -586,7 +627,7 @@ impl Connection {
     ) -> Result<(), Failure> {
         let frame = local::error(head.api, head.version, head.correlation_id, error)
             .ok_or_else(|| head.not_offered())?;
-        self.answer(head, frame);
+        self.answer(head, frame)?;
         let now = window.len().min(head.frame_len);
         window.consume(now);
         position.body_left = (head.frame_len - now) as u64;
@@ -594,14 +635,27 @@ impl Connection {
         Ok(())
     }
 
-    fn answer(&self, head: &Head, frame: Bytes) {
+    fn answer(&self, head: &Head, frame: Bytes) -> Result<(), Failure> {
+        let permit = self.remember(frame.len())?;
         self.in_flight.push(Pending {
             api: head.api,
             version: head.version,
             correlation_id: head.correlation_id,
-            source: Source::Local(frame),
+            source: Source::Local(frame, permit),
             work: None,
+            asked: None,
         });
+        Ok(())
+    }
+
+    /// Takes memory for what is kept until an answer has been given.
+    pub(super) fn remember(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        if bytes <= FORGETTABLE {
+            return Ok(None);
+        }
+        let budget = &self.worker.shared.budget;
+        let permit = budget.remembered.take_now(bytes);
+        permit.map(Some).ok_or(Failure::Remembered(bytes))
     }
 }
 
@@ -610,6 +664,9 @@ fn pass_body(window: &mut Window, out: &mut Outbox, position: &mut Position) -> 
         usize::try_from(position.body_left).map_or(window.len(), |left| left.min(window.len()));
     if now == 0 {
         return Taken::More;
+    }
+    if let Some((tap, _)) = &mut position.tap {
+        tap.feed(window.bytes().get(..now).unwrap_or_default());
     }
     let span = window.consume(now);
     if !position.discard {

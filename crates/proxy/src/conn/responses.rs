@@ -3,13 +3,16 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use config::SecurityMode;
 use telemetry::metrics::Origin;
+use tenancy::Back;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wire::api::ApiKey;
 use wire::stream::{Step, StreamWalker};
 
 use super::authorize::TREE;
+use super::tally::{AnswerTap, Owed};
 use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
@@ -35,6 +38,23 @@ struct Giving {
     complete: usize,
     /// Budget held by what is in `out`.
     permits: Vec<OwnedSemaphorePermit>,
+    /// Reads the answer at hand along.
+    tap: Option<AnswerTap>,
+}
+
+impl Giving {
+    /// Lets the first `n` bytes of the window through.
+    fn forward(&mut self, n: usize) {
+        self.read_along(n);
+        let span = self.window.consume(n);
+        self.out.forward(span);
+    }
+
+    fn read_along(&mut self, n: usize) {
+        if let Some(tap) = &mut self.tap {
+            tap.feed(self.window.bytes().get(..n).unwrap_or_default());
+        }
+    }
 }
 
 /// The beginning of an answer frame.
@@ -64,10 +84,12 @@ impl Connection {
                 correlation_id,
                 source,
                 work,
+                asked,
             } = pending;
             let mut delivered = true;
             match source {
-                Source::Local(frame) => {
+                Source::Local(frame, permit) => {
+                    giving.permits.extend(permit);
                     let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
                     self.in_flight.timings.seen(seen, seen.own_origin());
                     giving.out.push(frame);
@@ -75,12 +97,24 @@ impl Connection {
                 Source::Private(treatment) => {
                     delivered = match &work {
                         None => {
-                            self.private(&mut giving, treatment, api, version, correlation_id)
-                                .await?
+                            let delivered = self
+                                .private(
+                                    &mut giving,
+                                    treatment,
+                                    api,
+                                    version,
+                                    correlation_id,
+                                    asked,
+                                )
+                                .await?;
+                            giving.tap = None;
+                            delivered
                         }
                         Some(work) => {
-                            self.worked(&mut giving, treatment, api, version, correlation_id, work)
-                                .await?
+                            let frame = self
+                                .worked(&mut giving, treatment, api, version, correlation_id, work)
+                                .await?;
+                            self.give(&mut giving, api, work.version, frame, asked)
                         }
                     };
                 }
@@ -101,11 +135,13 @@ impl Connection {
                         // The broker mutes the connection of a throttled client: it may not hold up others.
                         self.throttled.set(true);
                     }
-                    let frame = frame.into();
-                    giving.out.push(match &work {
+                    let frame: Bytes = frame.into();
+                    let frame = match &work {
                         None => frame,
                         Some(work) => self.work_on(work, api, version, &frame).await?,
-                    });
+                    };
+                    let version = work.as_ref().map_or(version, |work| work.version);
+                    self.give(&mut giving, api, version, Some(frame), asked);
                     self.in_flight.timings.worked();
                 }
                 Source::Own(reply) => {
@@ -225,6 +261,23 @@ impl Connection {
         }
     }
 
+    /// Gives an answer that was made as a whole, if there is one; whether there is.
+    fn give(
+        &self,
+        giving: &mut Giving,
+        api: ApiKey,
+        version: i16,
+        frame: Option<Bytes>,
+        asked: Option<Owed>,
+    ) -> bool {
+        let Some(frame) = frame else { return false };
+        if let Some(tally) = &self.tally {
+            tally.whole_answer(api, version, &frame, asked);
+        }
+        giving.out.push(frame);
+        true
+    }
+
     /// One answer of the private leg. `false`: the leg ended before it.
     async fn private(
         &self,
@@ -233,6 +286,7 @@ impl Connection {
         api: ApiKey,
         version: i16,
         correlation_id: i32,
+        asked: Option<Owed>,
     ) -> Result<bool, Failure> {
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
@@ -246,10 +300,20 @@ impl Connection {
             self.note_fetch_session(giving, &leg, frame_len, version)
                 .await?;
         }
+        if frame_len <= inspect::MAX && !self.have(giving, &leg, frame_len).await? {
+            return Ok(false);
+        }
+        if api == ApiKey::PRODUCE
+            && let Some(work) = self.telling(giving, frame_len, version)?
+        {
+            let frame = self
+                .worked(giving, treatment, api, version, correlation_id, &work)
+                .await?;
+            return Ok(self.give(giving, api, version, frame, asked));
+        }
+        let tally = self.tally.as_ref();
+        giving.tap = tally.and_then(|tally| tally.answer(api, version, frame_len, asked));
         if frame_len <= inspect::MAX {
-            if !self.have(giving, &leg, frame_len).await? {
-                return Ok(false);
-            }
             self.inspect(api, version, &giving.window.bytes()[..frame_len]);
             self.arrived(&leg, api);
         } else {
@@ -277,6 +341,39 @@ impl Connection {
             self.in_flight.timings.worked();
         }
         Ok(delivered)
+    }
+
+    /// Work for an answer to a Produce request that went as it came into a virtual cluster: brokers print names into texts of errors.
+    fn telling(
+        &self,
+        giving: &Giving,
+        frame_len: usize,
+        version: i16,
+    ) -> Result<Option<Work>, Failure> {
+        let security = &self.worker.shared.access;
+        if security.mode != SecurityMode::GatewayManaged {
+            return Ok(None);
+        }
+        let (_, tenant) = self.access.seen(security).ok_or(Failure::AccountGone)?;
+        let Some(tenant) = tenant.filter(|tenant| !tenant.is_passthrough()) else {
+            return Ok(None);
+        };
+        if frame_len <= inspect::MAX {
+            let frame = giving.window.bytes().get(PREFIX..frame_len);
+            let seen = inspect::look(ApiKey::PRODUCE, version, frame.unwrap_or_default());
+            if seen.error.is_none() {
+                return Ok(None);
+            }
+        }
+        let back = Back::unasked(ApiKey::PRODUCE, version, &tenant);
+        Ok(back.map(|back| Work {
+            back: Some(Box::new(back)),
+            between: version,
+            rights: None,
+            version,
+            tenant: Some(tenant),
+            _permit: None,
+        }))
     }
 
     /// Remembers the session that a Fetch answer tells of.
@@ -327,7 +424,7 @@ impl Connection {
         self.in_flight.timings.seen(seen, Origin::Broker);
     }
 
-    /// One answer of the private leg that has to be looked at as a whole. `false`: the leg ended before it.
+    /// One answer of the private leg that has to be looked at as a whole. `None`: the leg ended before it.
     async fn worked(
         &self,
         giving: &mut Giving,
@@ -336,13 +433,13 @@ impl Connection {
         version: i16,
         correlation_id: i32,
         work: &Work,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Bytes>, Failure> {
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
             return Err(Failure::Unasked);
         };
         let Some(head) = self.answer_head(giving, &leg, correlation_id).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let frame_len = PREFIX + head.size;
         if api == ApiKey::FETCH && version >= 7 {
@@ -350,7 +447,7 @@ impl Connection {
                 .await?;
         }
         let Some(mut frame) = self.whole(giving, &leg, frame_len, TREE).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         self.arrived(&leg, api);
         self.inspect(api, version, &frame);
@@ -365,8 +462,7 @@ impl Connection {
             self.in_flight.timings.seen(seen, seen.own_origin());
         }
         self.in_flight.timings.worked();
-        giving.out.push(frame);
-        Ok(true)
+        Ok(Some(frame))
     }
 
     /// Makes the client's answer of Kafka's.
@@ -409,8 +505,7 @@ impl Connection {
                 return Ok(false);
             }
             let now = giving.window.len().min(left);
-            let span = giving.window.consume(now);
-            giving.out.forward(span);
+            giving.forward(now);
             left -= now;
         }
         Ok(true)
@@ -431,6 +526,7 @@ impl Connection {
         if frame_len > inspect::MAX {
             self.inspect(api, version, &giving.window.bytes()[..frame_len]);
         }
+        giving.read_along(frame_len);
         let frame = &mut giving.window.bytes_mut()[..frame_len];
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
         match self.rewritten(&mut frame[body..], api, version)? {
@@ -461,6 +557,9 @@ impl Connection {
             return Ok(false);
         };
         self.inspect(api, version, &frame);
+        if let Some(tap) = &mut giving.tap {
+            tap.feed(&frame);
+        }
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
         self.rewrite(&mut frame, body, api, version)?;
         giving.out.push(frame.into());
@@ -489,6 +588,7 @@ impl Connection {
             .worker
             .shared
             .budget
+            .answers
             .take(frame_len.saturating_mul(times))
             .await
             .ok_or(Failure::Budget(frame_len))?;
@@ -525,8 +625,7 @@ impl Connection {
         }
         let header = header_len(api, version, &giving.window.bytes()[PREFIX..])?;
         let mut left = frame_len;
-        let span = giving.window.consume(PREFIX + header);
-        giving.out.forward(span);
+        giving.forward(PREFIX + header);
         left -= PREFIX + header;
         let plan = rewrite::addresses(api, version).ok_or_else(|| unknown(api, version))?;
         let mut walker = StreamWalker::new(plan, left as u64);
@@ -537,8 +636,7 @@ impl Connection {
                 .map_err(|e| malformed(api, version, &e))?;
             match step {
                 Step::Skip(n) => {
-                    let span = giving.window.consume(n.min(seen));
-                    giving.out.forward(span);
+                    giving.forward(n.min(seen));
                     left -= n.min(seen);
                 }
                 Step::NeedMore if seen == left => {
@@ -565,6 +663,7 @@ impl Connection {
             api,
             version,
         };
+        giving.read_along(left);
         let end = &mut giving.window.bytes_mut()[..left];
         match tail
             .rewrite(end, &self.addresses())

@@ -490,7 +490,7 @@ async fn read_answer(
     socket.read_exact(&mut prefix).await.ok()?;
     let size = usize::try_from(i32::from_be_bytes(prefix)).ok()?;
     let permit = if size > WINDOW {
-        Some(budget.take(size.saturating_mul(2)).await?)
+        Some(budget.answers.take(size.saturating_mul(2)).await?)
     } else {
         None
     };

@@ -6,7 +6,7 @@ use testkit::{Error, Result};
 use crate::world::{Front, METADATA, world};
 
 /// Stores a resource.
-fn put(front: &Front, kind: &str, path: &str, metadata: &str, spec: &str) -> Result<()> {
+pub(crate) fn put(front: &Front, kind: &str, path: &str, metadata: &str, spec: &str) -> Result<()> {
     let body = format!(
         r#"{{"kind":"{kind}","apiVersion":"gateway/v2","metadata":{metadata},"spec":{spec}}}"#
     );
@@ -15,7 +15,7 @@ fn put(front: &Front, kind: &str, path: &str, metadata: &str, spec: &str) -> Res
         .map(drop)
 }
 
-fn account(front: &Front, vcluster: &str, name: &str) -> Result<()> {
+pub(crate) fn account(front: &Front, vcluster: &str, name: &str) -> Result<()> {
     let metadata = format!(r#"{{"vCluster":"{vcluster}","name":"{name}"}}"#);
     put(
         front,
@@ -26,7 +26,7 @@ fn account(front: &Front, vcluster: &str, name: &str) -> Result<()> {
     )
 }
 
-fn token(front: &Front, vcluster: &str, name: &str) -> Result<String> {
+pub(crate) fn token(front: &Front, vcluster: &str, name: &str) -> Result<String> {
     let body = format!(r#"{{"vCluster":"{vcluster}","username":"{name}","lifeTimeSeconds":3600}}"#);
     let answer = front.call("POST", "/gateway/v2/token", &body)?;
     let answer: serde_json::Value =

@@ -5,8 +5,14 @@
 mod connections;
 mod health;
 mod identities;
+#[path = "../shared/message.rs"]
+mod message;
+mod offsets;
 mod process;
+#[path = "../shared/records.rs"]
+mod records;
 mod requests;
 mod scrape;
 mod stages;
+mod topics;
 mod world;

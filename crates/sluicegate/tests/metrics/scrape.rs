@@ -39,6 +39,21 @@ impl Scrape {
         values.map(|(_, value)| value).sum()
     }
 
+    /// How many series of a name there are whose labels contain all of `labels`.
+    pub(crate) fn count(&self, name: &str, labels: &[&str]) -> usize {
+        let of_name = |series: &&String| {
+            let rest = series.strip_prefix(name);
+            rest.filter(|rest| rest.starts_with('{'))
+                .is_some_and(|rest| labels.iter().all(|label| rest.contains(label)))
+        };
+        self.0.keys().filter(of_name).count()
+    }
+
+    /// All series.
+    pub(crate) fn series(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(crate) fn has(&self, series: &str) -> bool {
         self.0.contains_key(series)
     }

@@ -37,22 +37,23 @@ pub(crate) fn world() -> Result<MutexGuard<'static, World>> {
     }
 }
 
+fn options(cluster: &KafkaCluster) -> GatewayOptions {
+    let bootstrap = cluster.bootstrap(Listener::Relayed);
+    let admins = format!(
+        r#"[{{"username":"{}","password":"{}","admin":true}}]"#,
+        ADMIN.0, ADMIN.1
+    );
+    GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), &bootstrap)
+        .env("GATEWAY_UPSTREAM_THREAD", "1")
+        .env("GATEWAY_DOWNSTREAM_THREAD", "1")
+        .env("GATEWAY_ADMIN_API_USERS", &admins)
+}
+
 impl World {
     fn start() -> Result<World> {
         let cluster = KafkaCluster::start(Release::V4_3)?;
-        let bootstrap = cluster.bootstrap(Listener::Relayed);
-        let admins = format!(
-            r#"[{{"username":"{}","password":"{}","admin":true}}]"#,
-            ADMIN.0, ADMIN.1
-        );
-        let options = || {
-            GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), &bootstrap)
-                .env("GATEWAY_UPSTREAM_THREAD", "1")
-                .env("GATEWAY_DOWNSTREAM_THREAD", "1")
-                .env("GATEWAY_ADMIN_API_USERS", &admins)
-        };
-        let open = options().env("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true");
-        let secured = options()
+        let open = options(&cluster).env("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true");
+        let secured = options(&cluster)
             .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
             .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
             .env(
@@ -68,6 +69,19 @@ impl World {
             },
             cluster,
         })
+    }
+
+    /// One more gateway for anonymous clients, with settings of its own.
+    pub(crate) fn front(&self, settings: &[(&str, &str)]) -> Result<Front> {
+        let options = options(&self.cluster);
+        let with = |options: GatewayOptions, (key, value): &(&str, &str)| options.env(key, value);
+        let gateway = settings.iter().fold(options, with).start()?;
+        Ok(Front { gateway })
+    }
+
+    /// Kafka, without a gateway.
+    pub(crate) fn kafka(&self) -> String {
+        self.cluster.bootstrap(Listener::Plaintext)
     }
 
     /// Acts on the relay in front of [`BROKER`].
@@ -127,7 +141,13 @@ impl Front {
 
     /// A connection to the port of [`BROKER`].
     pub(crate) fn connect(&self) -> Result<RawClient> {
-        RawClient::connect(&self.gateway.address(0))
+        self.connect_to(BROKER)
+    }
+
+    /// A connection to the port of a broker.
+    pub(crate) fn connect_to(&self, broker: i32) -> Result<RawClient> {
+        let slot = u16::try_from(broker - BROKER).map_err(|e| Error::Answer(e.to_string()))?;
+        RawClient::connect(&self.gateway.address(slot))
     }
 }
 

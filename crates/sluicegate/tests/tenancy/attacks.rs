@@ -1,7 +1,7 @@
 //! Ids, sessions and identities of others.
 
 use serde_json::{Value, json};
-use testkit::{Result, wait};
+use testkit::{Listener, Result, wait};
 use wire::api::ApiKey;
 
 use crate::ask::{self, Kind, code};
@@ -9,7 +9,7 @@ use crate::caller::Caller;
 use crate::message::hex;
 use crate::records::batch;
 use crate::way::error_codes;
-use crate::world::{LIMIT, World};
+use crate::world::{Front, LIMIT, World};
 
 /// A member id as clients draw it.
 const MEMBER: &str = "QWxsIHlvdXIgbWVtYmVycw";
@@ -149,6 +149,80 @@ fn fetch_sessions_of_others_are_not_found() -> Result<()> {
         let text = answer.to_string();
         Ok(text.contains(&hex(b"news")).then_some(()))
     })
+}
+
+#[test]
+fn share_sessions_of_others_are_not_found() -> Result<()> {
+    const SHARE_SESSION_NOT_FOUND: i64 = 122;
+    let world = World::get()?;
+    let tenant = world.tenant("sharing")?;
+    let mut first = tenant.root()?;
+    let id = ask::topic(&mut first, "orders", 1)?;
+    let body = |epoch: i64, topics: Value| {
+        json!({
+            "GroupId": "sharers",
+            "MemberId": MEMBER,
+            "ShareSessionEpoch": epoch,
+            "MaxWaitMs": 0,
+            "MinBytes": 1,
+            "MaxBytes": 1 << 20,
+            "MaxRecords": 10,
+            "BatchSize": 10,
+            "Topics": topics,
+        })
+    };
+    let topics = json!([{ "TopicId": id, "Partitions": [{ "PartitionIndex": 0 }] }]);
+    let ask = |caller: &mut Caller, body: &Value| {
+        let answer = caller.ask(1, ApiKey::SHARE_FETCH, 1, body)?;
+        Ok::<_, testkit::Error>(answer["ErrorCode"].clone())
+    };
+    assert_eq!(ask(&mut first, &body(0, topics))?, 0);
+    let next = body(1, json!([]));
+    let mut second = first.again();
+    assert_eq!(ask(&mut second, &next)?, SHARE_SESSION_NOT_FOUND);
+    assert_eq!(ask(&mut first, &next)?, 0, "it goes on for its owner");
+    Ok(())
+}
+
+/// Requests of some hundred KB that name very many groups, all of them denied, sent without taking an answer. What they cost has an end,
+/// in memory and in the log, and others are served meanwhile.
+#[test]
+fn swarms_of_names_cost_little() -> Result<()> {
+    const NAMES: usize = 140_000;
+    const REQUESTS: usize = 40;
+    const MIB: u64 = 1 << 20;
+    let world = World::get()?;
+    let options = world.gateway_options(Listener::Plaintext);
+    let budget = (16 * MIB).to_string();
+    let front = Front::start(options.env("GATEWAY_MAX_BUFFERED_BYTES", &budget))?;
+    let tenant = world.guarded("swarming")?;
+    tenant.account("nobody")?;
+    let tenant = tenant.at(&front);
+    let before = front.resident_bytes();
+    let keys = vec!["x"; NAMES];
+    for (api, version, body) in [
+        (
+            ApiKey::FIND_COORDINATOR,
+            4,
+            json!({ "KeyType": 0, "CoordinatorKeys": keys }),
+        ),
+        (ApiKey::DESCRIBE_GROUPS, 5, json!({ "Groups": keys })),
+        (ApiKey::DELETE_GROUPS, 2, json!({ "GroupsNames": keys })),
+    ] {
+        let mut swarm = tenant.caller("nobody")?;
+        let taken = (0..REQUESTS)
+            .take_while(|_| swarm.send_only(1, api, version, &body).is_ok())
+            .count();
+        assert!(taken < REQUESTS, "the gateway keeps all that is not taken");
+        let mut root = tenant.root()?;
+        assert!(ask::topics(&mut root)?.is_empty(), "others are served");
+    }
+    let peak = front.peak_resident_bytes() - before;
+    assert!(peak < 256 * MIB, "{} MiB", peak / MIB);
+    let denials = front.log().matches("denied").count();
+    assert!(denials < NAMES, "{denials} denials are in the log");
+    println!("{} MiB at most, {denials} lines", peak / MIB);
+    Ok(())
 }
 
 #[test]

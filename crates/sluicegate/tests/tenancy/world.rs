@@ -1,7 +1,7 @@
 //! What all tests share: the brokers, the gateway in front of them, virtual clusters made on demand.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -131,8 +131,7 @@ fn with_issuer(cluster: &KafkaCluster, issuer: &LiveIssuer, listener: Listener) 
 
 /// A running gateway.
 pub(crate) struct Front {
-    /// Kept running.
-    _process: Mutex<Gateway>,
+    process: Mutex<Gateway>,
     pub(crate) api: Api,
     /// Where to connect for a broker, by node id.
     pub(crate) doors: BTreeMap<i32, String>,
@@ -146,8 +145,27 @@ impl Front {
             doors: (1..)
                 .zip((0..3).map(|slot| process.address(slot)))
                 .collect(),
-            _process: Mutex::new(process),
+            process: Mutex::new(process),
         })
+    }
+
+    /// Memory that the gateway takes now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.process().resident_bytes()
+    }
+
+    /// The most that it has taken.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.process().peak_resident_bytes()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process().log()
+    }
+
+    fn process(&self) -> MutexGuard<'_, Gateway> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A virtual cluster of this name, with an account [`ROOT`].

@@ -2,7 +2,7 @@
 
 use super::family::{Declaration, Domain, Domains, Exposed, Family};
 use super::instrument::{
-    Counter, Endless, Facet, Gauge, Histogram, Instrument, Kind, Level, Moment, Rate,
+    Counter, Endless, Facet, Gauge, Histogram, Instrument, Kind, Level, Moment, Offset, Rate,
     SecondsCounter, Stages, Timer,
 };
 use super::{
@@ -116,6 +116,20 @@ metrics! {
         "Until the connection to the client has taken the last byte, waiting for answers before it included";
     stage_total: Histogram<Stages>, 1 = "gateway_request_total_duration_seconds", ["api_key"],
         "All stages together";
+
+    // Topics and groups.
+    bytes_topic: Counter, 3 = "gateway_bytes_exchanged_topic_total", ["direction", "topic", "vcluster" in Vclusters],
+        "Bytes of record batches by topic, as clients call it: upstream produced, once the broker has answered, downstream fetched; \
+         without the frames around them. <other> is what is over the cap, or not to be shown";
+    log_end: Offset, 3 = "gateway_topic_log_end_offset", ["vcluster", "topic", "partition"],
+        "Where partitions end (the high watermark), as seen in answers to clients and asked for every GATEWAY_METRICS_OFFSET_POLL_MS";
+    committed: Offset, 4 = "gateway_topic_current_offset", ["vcluster", "group", "topic", "partition"],
+        "What groups have committed last, as seen in requests and answers of clients and asked for every GATEWAY_METRICS_OFFSET_POLL_MS";
+    lag: Offset, 3 = "gateway_consumer_lag", ["vcluster", "group", "topic"],
+        "Records between what a group has committed and the end of the partition, of the partition with most of them";
+    lag_seconds: Gauge, 3 = "gateway_consumer_lag_seconds", ["vcluster", "group", "topic"],
+        "For how long the oldest record that a group has not committed has been there, of the partition where that is longest; estimated \
+         from when the gateway saw the log grow, and absent if that was before it began to look";
 
     // Errors.
     errors_user: Counter, 3 = "gateway_error_per_apiKeys_total", ["apiKeys", "vcluster" in Vclusters, "username" in Users],

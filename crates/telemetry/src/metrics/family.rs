@@ -133,8 +133,7 @@ impl<I: Instrument, const N: usize> Family<I, N> {
     }
 
     fn fold(&self, key: Key<N>) -> I {
-        self.folds.inc();
-        self.warn();
+        self.folded();
         match self.declaration.kind() {
             // A level of some that are not named means nothing.
             Kind::Gauge => I::default(),
@@ -145,7 +144,11 @@ impl<I: Instrument, const N: usize> Family<I, N> {
 
     /// Shows `instrument`, which another family has too, as the series with these label values.
     pub(super) fn share(&self, values: [&str; N], instrument: &I) {
-        let key = values.map(Arc::from);
+        self.attach(values.map(Arc::from), instrument);
+    }
+
+    /// Shows `instrument` as the series with these label values. Whoever calls keeps to a cap, and to [`Family::remove`].
+    pub(super) fn attach(&self, key: [Arc<str>; N], instrument: &I) {
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
         series.insert(key, Series::of(instrument.clone()));
     }
@@ -159,6 +162,19 @@ impl<I: Instrument, const N: usize> Family<I, N> {
         });
         let current = current.collect();
         *self.series.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    /// Does not show a series any more; whether it was shown. Those who keep its instrument count for nobody.
+    pub(super) fn remove(&self, values: [&str; N]) -> bool {
+        let key = values.map(Arc::from);
+        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        series.remove(&key).is_some()
+    }
+
+    /// A series did not fit under a cap that is not this family's.
+    pub(super) fn folded(&self) {
+        self.folds.inc();
+        self.warn();
     }
 
     fn insert(&self, key: Key<N>, limit: usize) -> Option<I> {

@@ -22,6 +22,7 @@ mod instrument;
 mod lifecycle;
 mod parking;
 mod text;
+mod topics;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,12 +34,13 @@ pub use document::{MARKER, markdown};
 pub use family::{Declaration, Domain, Family};
 pub use instrument::{
     Addable, BOUNDS, Bounds, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind,
-    Level, Moment, Own, OwnCounter, OwnHistogram, OwnLevel, OwnTimer, RATE_WINDOW, Rate, Samples,
-    SecondsCounter, Stages, Standard, Timer,
+    Level, Moment, Offset, Own, OwnCounter, OwnHistogram, OwnLevel, OwnTimer, RATE_WINDOW, Rate,
+    Samples, SecondsCounter, Stages, Standard, Timer,
 };
 pub use lifecycle::{Lifecycle, LifecycleSettings, Steps};
 pub use parking::{Parking, WorkerParking};
 pub use text::{Encoding, Format};
+pub use topics::{Committed, Names, Topic, TopicSettings, Topics};
 
 /// Label value of names that no account has.
 pub const UNKNOWN: &str = "<unknown>";
@@ -100,6 +102,8 @@ pub struct MetricsSettings {
     pub max_vclusters: usize,
     /// Timers of the stages of requests; `None`: nothing is measured.
     pub lifecycle: Option<LifecycleSettings>,
+    /// Series of topics and groups.
+    pub topics: TopicSettings,
 }
 
 impl Default for MetricsSettings {
@@ -109,6 +113,7 @@ impl Default for MetricsSettings {
             max_users: 1000,
             max_vclusters: 500,
             lifecycle: None,
+            topics: TopicSettings::default(),
         }
     }
 }
@@ -119,6 +124,7 @@ pub struct Metrics {
     catalogue: Arc<Catalogue>,
     lifecycle: Option<Arc<LifecycleSettings>>,
     swept: Arc<Mutex<Moment>>,
+    topics: Arc<Topics>,
     collectors: Arc<Mutex<Vec<Collector>>>,
 }
 
@@ -134,8 +140,10 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// Every family of the catalogue, born at zero where its labels are known.
     pub fn new(settings: &MetricsSettings) -> Self {
+        let catalogue = Arc::new(Catalogue::new(settings));
         Self {
-            catalogue: Arc::new(Catalogue::new(settings)),
+            topics: Arc::new(Topics::new(&catalogue, &settings.topics)),
+            catalogue,
             lifecycle: settings.lifecycle.clone().map(Arc::new),
             swept: Arc::new(Mutex::new(Moment::now())),
             collectors: Arc::default(),
@@ -161,6 +169,11 @@ impl Metrics {
     pub fn lifecycle(&self) -> Option<Lifecycle> {
         let settings = self.lifecycle.as_ref()?;
         Some(Lifecycle::new(&self.catalogue, settings))
+    }
+
+    /// The series of topics and groups.
+    pub fn topics(&self) -> &Arc<Topics> {
+        &self.topics
     }
 
     /// Gives a virtual cluster its series before anybody uses it.

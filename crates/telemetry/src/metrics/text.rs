@@ -185,6 +185,8 @@ fn write_page(
             out.push_str(suffix);
             let bound = bound.map(|bound| ("le", bound));
             let pairs = labels.iter().zip(values);
+            // A label without a value is none.
+            let pairs = pairs.filter(|(_, value)| !value.is_empty());
             let pairs = pairs.map(|(label, value)| (*label, &**value)).chain(bound);
             let mut before = '{';
             for (label, value) in pairs {

@@ -677,7 +677,7 @@ static S4: [FieldSpec; 2] = [
 static S5: [FieldSpec; 8] = [
     f("Index", Int32, 0, X).e(E::Partition),
     f("ErrorCode", Int16, 0, X).e(E::ErrorCode),
-    f("BaseOffset", Int64, 0, X),
+    f("BaseOffset", Int64, 0, X).e(E::Offset),
     f("LogAppendTimeMs", Int64, 2, X).d(-1),
     f("LogStartOffset", Int64, 5, X).d(-1),
     a("RecordErrors", Struct(&S3), 8, X),
@@ -757,7 +757,7 @@ static S17: [FieldSpec; 2] = [
 static S18: [FieldSpec; 11] = [
     f("PartitionIndex", Int32, 0, X).e(E::Partition),
     f("ErrorCode", Int16, 0, X).e(E::ErrorCode),
-    f("HighWatermark", Int64, 0, X),
+    f("HighWatermark", Int64, 0, X).e(E::Offset),
     f("LastStableOffset", Int64, 4, X).d(-1),
     f("LogStartOffset", Int64, 5, X).d(-1),
     f("DivergingEpoch", Struct(&S14), 12, X).t(0, 12, X),
@@ -788,7 +788,7 @@ static S21: [FieldSpec; 5] = [
 static S22: [FieldSpec; 3] = [
     f("PartitionIndex", Int32, 0, X).e(E::Partition),
     f("CurrentLeaderEpoch", Int32, 4, X).d(-1),
-    f("Timestamp", Int64, 0, X),
+    f("Timestamp", Int64, 0, X).e(E::OffsetQuery),
 ];
 static S23: [FieldSpec; 2] = [
     f("Name", String, 0, X).e(E::TopicName),
@@ -796,7 +796,7 @@ static S23: [FieldSpec; 2] = [
 ];
 static S24: [FieldSpec; 4] = [
     f("ReplicaId", Int32, 0, X).e(E::ReplicaId),
-    f("IsolationLevel", Int8, 2, X),
+    f("IsolationLevel", Int8, 2, X).e(E::IsolationLevel),
     a("Topics", Struct(&S23), 0, X),
     f("TimeoutMs", Int32, 10, X),
 ];
@@ -804,7 +804,7 @@ static S25: [FieldSpec; 5] = [
     f("PartitionIndex", Int32, 0, X).e(E::Partition),
     f("ErrorCode", Int16, 0, X).e(E::ErrorCode),
     f("Timestamp", Int64, 1, X).d(-1),
-    f("Offset", Int64, 1, X).d(-1),
+    f("Offset", Int64, 1, X).d(-1).e(E::Offset),
     f("LeaderEpoch", Int32, 4, X).d(-1),
 ];
 static S26: [FieldSpec; 2] = [
@@ -859,7 +859,7 @@ static S33: [FieldSpec; 7] = [
 ];
 static S34: [FieldSpec; 4] = [
     f("PartitionIndex", Int32, 0, X).e(E::Partition),
-    f("CommittedOffset", Int64, 0, X),
+    f("CommittedOffset", Int64, 0, X).e(E::Offset),
     f("CommittedLeaderEpoch", Int32, 6, X).d(-1),
     f("CommittedMetadata", String, 0, X).n(0, X),
 ];
@@ -912,7 +912,7 @@ static S43: [FieldSpec; 4] = [
 ];
 static S44: [FieldSpec; 5] = [
     f("PartitionIndex", Int32, 0, 7).e(E::Partition),
-    f("CommittedOffset", Int64, 0, 7),
+    f("CommittedOffset", Int64, 0, 7).e(E::Offset),
     f("CommittedLeaderEpoch", Int32, 5, 7).d(-1),
     f("Metadata", String, 0, 7).n(0, 7),
     f("ErrorCode", Int16, 0, 7).e(E::ErrorCode),
@@ -923,7 +923,7 @@ static S45: [FieldSpec; 2] = [
 ];
 static S46: [FieldSpec; 5] = [
     f("PartitionIndex", Int32, 8, X).e(E::Partition),
-    f("CommittedOffset", Int64, 8, X),
+    f("CommittedOffset", Int64, 8, X).e(E::Offset),
     f("CommittedLeaderEpoch", Int32, 8, X).d(-1),
     f("Metadata", String, 8, X).n(8, X),
     f("ErrorCode", Int16, 8, X).e(E::ErrorCode),

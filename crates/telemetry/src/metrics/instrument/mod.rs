@@ -221,6 +221,48 @@ impl Instrument for Level {
     }
 }
 
+/// An offset of a log; not known before it is set.
+#[derive(Clone, Debug)]
+pub struct Offset(Arc<AtomicI64>);
+
+impl Offset {
+    const UNKNOWN: i64 = -1;
+
+    /// Sets it; negative ones are none.
+    pub fn set(&self, offset: i64) {
+        if offset >= 0 {
+            self.0.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets it unless it is greater.
+    pub fn raise_to(&self, offset: i64) {
+        self.0.fetch_max(offset, Ordering::Relaxed);
+    }
+
+    /// The offset.
+    pub fn get(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
+    }
+}
+
+impl Default for Offset {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(Self::UNKNOWN)))
+    }
+}
+
+impl Instrument for Offset {
+    const FACETS: &'static [Facet] = &[Facet::bare(Kind::Gauge)];
+
+    fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
+        match self.get() {
+            Some(offset) => samples("", None, &offset),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A value without an end.
 #[derive(Clone, Debug, Default)]
 pub struct Endless;
