@@ -23,6 +23,9 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
+    /// As [`BuildInfo::commit`].
+    pub const COMMIT: &str = env!("SLUICEGATE_COMMIT");
+
     /// The compiler's version, as `1.95.0`; `unknown` if it did not tell.
     pub const COMPILER: &str = env!("SLUICEGATE_RUSTC");
 
@@ -31,7 +34,7 @@ impl BuildInfo {
         Self {
             version: API_LEVEL.to_owned(),
             time: utc(env!("SLUICEGATE_BUILD_SECONDS").parse().unwrap_or(0)),
-            commit: env!("SLUICEGATE_COMMIT").to_owned(),
+            commit: Self::COMMIT.to_owned(),
             product: PRODUCT.to_owned(),
             product_version: product_version.to_owned(),
         }

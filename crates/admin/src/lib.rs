@@ -29,8 +29,8 @@ mod services;
 
 pub use access::Users;
 pub use api::{
-    Api, Asked, Capabilities, Change, Decide, Endpoint, NameOf, Outcome, PhysicalCluster,
-    PhysicalName, Plugin, PluginFault, PluginInfo, Plugins, Properties, Resources,
+    Api, Asked, Capabilities, Change, Decide, Deployment, Endpoint, NameOf, Outcome,
+    PhysicalCluster, PhysicalName, Plugin, PluginFault, PluginInfo, Plugins, Properties, Resources,
 };
 pub use build_info::BuildInfo;
 pub use error::ApiError;

@@ -247,6 +247,10 @@ fn what_is_not_available_yet() {
     make_vcluster(&server, "v");
     let counters = server.call("GET", "analytics/lived", "").json();
     assert_eq!(counters["totalVirtualClusters"], 1);
+    assert_eq!(counters["os"], std::env::consts::OS);
+    let commit = counters["gatewayCommit"].as_str();
+    assert!(commit.is_some_and(|commit| commit.len() == 40));
+    assert!(counters.get("deploymentMethod").is_none(), "not told");
     server.handle.shutdown();
 }
 

@@ -1,6 +1,7 @@
 //! The gateway's own authentication towards one cluster, made of its settings.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
@@ -35,9 +36,17 @@ pub struct UpstreamAuth {
 #[derive(Debug)]
 struct Tls {
     settings: UpstreamTls,
-    current: ArcSwap<ClientConfig>,
+    current: ArcSwap<Usable>,
     /// Of the files that `current` was made of.
     fingerprint: Mutex<Vec<u8>>,
+}
+
+/// What a handshake needs, and what is known of it.
+#[derive(Debug)]
+struct Usable {
+    config: Arc<ClientConfig>,
+    /// The earliest expiry in the chain of our certificate, if we have one.
+    not_after: Option<SystemTime>,
 }
 
 /// What is wrong with a setting.
@@ -77,7 +86,16 @@ impl UpstreamAuth {
 
     /// The TLS configuration of this moment, for one handshake; `None` when the protocol does not encrypt.
     pub fn tls(&self) -> Option<Arc<ClientConfig>> {
-        self.tls.as_ref().map(|tls| tls.current.load_full())
+        self.tls
+            .as_ref()
+            .map(|tls| tls.current.load().config.clone())
+    }
+
+    /// The earliest expiry in the chain of the client certificate in use; `None` without one.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        self.tls
+            .as_ref()
+            .and_then(|tls| tls.current.load().not_after)
     }
 
     /// Reads the stores again if the files have changed. New connections use what they hold then, open ones go on; if a store
@@ -129,7 +147,7 @@ impl Tls {
         let config = client_config(settings, problems, warnings)?;
         Some(Tls {
             settings: settings.clone(),
-            current: ArcSwap::new(config),
+            current: ArcSwap::from_pointee(config),
             fingerprint: Mutex::new(fingerprint),
         })
     }
@@ -147,7 +165,7 @@ impl Tls {
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
         match client_config(&self.settings, &mut problems, &mut warnings) {
             Some(config) => {
-                self.current.store(config);
+                self.current.store(Arc::new(config));
                 *known = found;
                 Reload::Replaced
             }
@@ -173,7 +191,7 @@ fn client_config(
     tls: &UpstreamTls,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
-) -> Option<Arc<ClientConfig>> {
+) -> Option<Usable> {
     let trust = trust(tls).map_err(|problem| problems.push(problem)).ok();
     let identity = identity(tls).map_err(|problem| problems.push(problem)).ok();
     let (trust, identity) = (trust?, identity?);
@@ -192,6 +210,7 @@ fn client_config(
             TlsVersion::V1_3 => &rustls::version::TLS13,
         })
         .collect();
+    let not_after = identity.as_ref().and_then(Identity::not_after);
     let built = ClientTls {
         trust,
         identity,
@@ -208,7 +227,10 @@ fn client_config(
                     format!("{suite} is not supported and left out"),
                 ));
             }
-            Some(Arc::new(config))
+            Some(Usable {
+                config: Arc::new(config),
+                not_after,
+            })
         }
         Err(error) => {
             let property = match error {

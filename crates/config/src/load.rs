@@ -5,7 +5,8 @@ use crate::clusters::clusters;
 use crate::kafka;
 use crate::model::{
     AdminUser, ClientAuth, Config, Http, HttpsTls, Limits, LogLayout, LogLevel, Logging,
-    NameFilter, NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics, TopicMetrics,
+    MetricsLimits, NameFilter, NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics,
+    TopicMetrics,
 };
 use crate::names::sort;
 use crate::report::{Problem, Report};
@@ -87,7 +88,8 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         limits: limits(fixed, source.machine.memory),
         http: http(fixed, users, &mut findings),
         state: state_topics(fixed, &cluster_id),
-        metrics_max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(1000),
+        metrics: metrics(fixed),
+        deployed_by: fixed.text(&gateway::DEPLOYED_BY).map(str::to_owned),
         topic_metrics: topic_metrics(fixed),
         otlp: otlp::otlp(fixed, &source.machine.host_name, &mut findings),
         shutdown: Shutdown {
@@ -110,6 +112,18 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
         })
     } else {
         Err(findings.report)
+    }
+}
+
+fn metrics(fixed: &Settings) -> MetricsLimits {
+    MetricsLimits {
+        users: fixed.flag(&gateway::METRICS_USER_ENABLED).unwrap_or(true),
+        max_users: fixed.number(&gateway::METRICS_MAX_USERS).unwrap_or(1000),
+        max_vclusters: fixed.number(&gateway::METRICS_MAX_VCLUSTERS).unwrap_or(500),
+        lifecycle: fixed
+            .flag(&gateway::LIFECYCLE_METRICS)
+            .unwrap_or(false)
+            .then(|| fixed.items(&gateway::LIFECYCLE_API_KEYS, ',')),
     }
 }
 

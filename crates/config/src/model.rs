@@ -32,8 +32,10 @@ pub struct Config {
     pub http: Http,
     /// The resources kept in Kafka.
     pub state: StateTopics,
-    /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own.
-    pub metrics_max_users: usize,
+    /// Which metrics there are.
+    pub metrics: MetricsLimits,
+    /// `DEPLOYED_BY`: how the gateway was deployed.
+    pub deployed_by: Option<String>,
     /// Series of topics and groups.
     pub topic_metrics: TopicMetrics,
     /// Where metrics are pushed; `None`: nowhere.
@@ -44,6 +46,19 @@ pub struct Config {
     pub startup_kafka_timeout: Duration,
     /// Logs.
     pub logging: Logging,
+}
+
+/// Which metrics there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsLimits {
+    /// `GATEWAY_METRICS_USER_ENABLED`: whether users have series of their own.
+    pub users: bool,
+    /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own.
+    pub max_users: usize,
+    /// `GATEWAY_METRICS_MAX_VCLUSTERS`: virtual clusters with series of their own.
+    pub max_vclusters: usize,
+    /// `GATEWAY_LIFECYCLE_METRICS_API_KEYS`: the requests whose stages are timed, none meaning all; `None`: off.
+    pub lifecycle: Option<Vec<String>>,
 }
 
 impl Config {

@@ -49,3 +49,10 @@ pub trait Observer: Send + Sync {
     /// All client ports are bound.
     fn listeners_bound(&self);
 }
+
+/// The names of all requests, as `ListOffsets`.
+pub fn api_names() -> Vec<&'static str> {
+    wire::api::ApiKey::all()
+        .map(wire::api::ApiKey::name)
+        .collect()
+}

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use telemetry::metrics::Counter;
+use telemetry::metrics::OwnCounter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -24,8 +24,8 @@ pub(crate) struct Socket {
 /// Counts bytes, after decryption and before encryption.
 #[derive(Clone)]
 pub(crate) struct Traffic {
-    pub(crate) read: Counter,
-    pub(crate) written: Counter,
+    pub(crate) read: OwnCounter,
+    pub(crate) written: OwnCounter,
 }
 
 enum Inner {

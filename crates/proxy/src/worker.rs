@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use telemetry::metrics::{DOWNSTREAM, Level, Parking, UPSTREAM};
+use telemetry::metrics::{
+    Clients, DOWNSTREAM, Level, Lifecycle, Metrics, OwnCounter, Parking, UPSTREAM,
+};
 use telemetry::targets::NETWORK;
 
 use config::{Limits, Pool, PoolKind};
@@ -52,6 +54,12 @@ pub(crate) struct Worker {
     pub(crate) pools: Option<Pools>,
     /// Counts the bytes of clients.
     pub(crate) traffic: Traffic,
+    /// What is counted for clients.
+    pub(crate) clients: Clients,
+    /// The stages of requests, if they are measured.
+    pub(crate) lifecycle: Option<Rc<Lifecycle>>,
+    /// Requests of authenticated clients that were read.
+    pub(crate) received: OwnCounter,
     /// Requests that cannot be begun yet.
     pub(crate) waiting: Level,
     complaints: Cell<(Option<Instant>, u32)>,
@@ -106,6 +114,7 @@ impl WorkerHandle {
             .on_thread_unpark(move || unparked.unpark())
             .build()
             .map_err(GatewayError::Worker)?;
+        show_runtime(index, &runtime, &shared.access.metrics);
         let counter = connections.clone();
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
@@ -131,6 +140,27 @@ impl WorkerHandle {
     }
 }
 
+/// Shows what the runtime of a worker says of itself. It does not know of tasks: those of workers are in sets of their own.
+fn show_runtime(index: usize, runtime: &tokio::runtime::Runtime, metrics: &Metrics) {
+    let (name, seen) = (format!("worker-{index}"), runtime.metrics());
+    metrics.before_scrapes(move |catalogue| {
+        let label = [name.as_str()];
+        catalogue
+            .tokio_workers
+            .with(label)
+            .set(seen.num_workers() as f64);
+        let workers = 0..seen.num_workers();
+        let busy: Duration = workers
+            .clone()
+            .map(|worker| seen.worker_total_busy_duration(worker))
+            .sum();
+        let parks = workers.map(|worker| seen.worker_park_count(worker)).sum();
+        let nanos = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+        catalogue.tokio_busy.with(label).raise_to(nanos);
+        catalogue.tokio_parks.with(label).raise_to(parks);
+    });
+}
+
 async fn run(
     index: usize,
     shared: Arc<Shared>,
@@ -146,9 +176,12 @@ async fn run(
     });
     let catalogue = shared.access.metrics.catalogue();
     let traffic = Traffic {
-        read: catalogue.bytes.with([UPSTREAM]),
-        written: catalogue.bytes.with([DOWNSTREAM]),
+        read: catalogue.bytes.with([UPSTREAM]).own(),
+        written: catalogue.bytes.with([DOWNSTREAM]).own(),
     };
+    let clients = shared.access.metrics.clients();
+    let lifecycle = shared.access.metrics.lifecycle().map(Rc::new);
+    let received = catalogue.received.with([]).own();
     let waiting = catalogue
         .waiting
         .with([&format!("upstream-{index}"), &index.to_string()]);
@@ -156,6 +189,9 @@ async fn run(
         shared,
         pools,
         traffic,
+        clients,
+        lifecycle,
+        received,
         waiting,
         complaints: Cell::new((None, 0)),
     });

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use admin::{
-    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, Endpoint, Exporter,
-    HealthState, Heartbeat, Plugins, Resources, Services, Users,
+    AdminServer, Api, BuildInfo, Capabilities, DEFAULT_UPSTREAM_GRACE, Deployment, Endpoint,
+    Exporter, HealthState, Heartbeat, Plugins, Resources, Services, Users,
 };
 use config::Config;
 use telemetry::metrics::Metrics;
@@ -57,6 +57,7 @@ impl Health {
                 tokens: identities.authenticator.tokens().cloned(),
                 plugins: Plugins::default(),
                 endpoint: Endpoint::of(config),
+                deployment: Deployment::of(config, identities.authenticator.mechanisms()),
                 internal_names: internal_names(config),
                 strict_vclusters: config.security.strict_vclusters,
             },

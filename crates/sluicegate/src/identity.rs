@@ -145,6 +145,7 @@ impl Identities {
             for material in &materials {
                 tell(material, &metrics);
             }
+            tell_upstream(&upstream, &metrics);
             let mut hangup = signal(SignalKind::hangup()).ok();
             loop {
                 let asked = async {
@@ -164,7 +165,9 @@ impl Identities {
                     }
                 }
                 let reading = upstream.clone();
-                reload(UPSTREAM, move || reading.reload(), &metrics).await;
+                if reload(UPSTREAM, move || reading.reload(), &metrics).await {
+                    tell_upstream(&upstream, &metrics);
+                }
             }
         }
     }
@@ -199,10 +202,21 @@ async fn reload(
 fn tell(material: &ServerMaterial, metrics: &Metrics) {
     let store = material.label();
     let not_after = material.not_after();
-    metrics.certificate_expiry(store, not_after);
     for warning in material.warnings() {
         tracing::warn!(target: CONFIG, "{}: {}", warning.property, warning.reason);
     }
+    tell_expiry(store, not_after, metrics);
+}
+
+/// The same of the client certificate that the gateway shows to Kafka, if it does.
+fn tell_upstream(upstream: &UpstreamAuth, metrics: &Metrics) {
+    if let Some(not_after) = upstream.not_after() {
+        tell_expiry(UPSTREAM, not_after, metrics);
+    }
+}
+
+fn tell_expiry(store: &str, not_after: SystemTime, metrics: &Metrics) {
+    metrics.certificate_expiry(store, not_after);
     if not_after < SystemTime::now() + EXPIRY_WARNING {
         let left = not_after
             .duration_since(SystemTime::now())

@@ -7,7 +7,7 @@ use auth::UpstreamAuth;
 use auth::server::FailureReason;
 use config::{Cluster, Config, NameFilter, Report, Source, TopicMetrics};
 use proxy::{AclWriter, Connected, Gateway, GatewayError};
-use telemetry::metrics::{Metrics, MetricsSettings, Names, TopicSettings};
+use telemetry::metrics::{LifecycleSettings, Metrics, MetricsSettings, Names, TopicSettings};
 use telemetry::targets;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -76,12 +76,11 @@ async fn serve(
     ready: impl FnOnce(&Config),
 ) -> ExitCode {
     let started = std::time::Instant::now();
-    let metrics = Metrics::new(&MetricsSettings {
-        max_users: config.metrics_max_users,
-        topics: topic_settings(&config.topic_metrics),
-        ..MetricsSettings::default()
-    });
+    let metrics = Metrics::new(&metrics_settings(config));
     metrics.failures_known(&FailureReason::LABELS);
+    if let Err(error) = telemetry::process::watch(&metrics) {
+        tracing::warn!(target: targets::METRICS, %error, "the process is not watched");
+    }
     let health = match Health::start(config, &identities, &metrics) {
         Ok(health) => health,
         Err(error) => {
@@ -134,6 +133,26 @@ async fn serve(
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Which metrics there are; warns of requests that are none.
+fn metrics_settings(config: &Config) -> MetricsSettings {
+    let limits = &config.metrics;
+    let lifecycle = limits.lifecycle.clone();
+    let lifecycle = lifecycle.map(|api_keys| LifecycleSettings { api_keys });
+    for name in lifecycle
+        .iter()
+        .flat_map(|on| on.unknown(&proxy::api_names()))
+    {
+        tracing::warn!(target: targets::CONFIG, name, "GATEWAY_LIFECYCLE_METRICS_API_KEYS names a request that Kafka does not have");
+    }
+    MetricsSettings {
+        users: limits.users,
+        max_users: limits.max_users,
+        max_vclusters: limits.max_vclusters,
+        lifecycle,
+        topics: topic_settings(&config.topic_metrics),
+    }
 }
 
 /// What series of topics and groups there are.

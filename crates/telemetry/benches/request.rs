@@ -5,12 +5,12 @@
 //! ```
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sluicegate_telemetry::metrics::{
-    Answered, Api, ClientMetrics, Counter, Histogram, Metrics, MetricsSettings, Moment,
+    Answered, Api, ClientMetrics, Histogram, Metrics, MetricsSettings, Moment, OwnCounter,
 };
 
 const PRODUCE: Api = Api {
@@ -20,20 +20,20 @@ const PRODUCE: Api = Api {
 
 /// What a connection has resolved.
 struct Handles {
-    client: Arc<ClientMetrics>,
+    client: Rc<ClientMetrics>,
     broker: Histogram,
-    from_client: Counter,
-    to_client: Counter,
+    from_client: OwnCounter,
+    to_client: OwnCounter,
 }
 
 impl Handles {
     fn new(metrics: &Metrics) -> Handles {
         let catalogue = metrics.catalogue();
         Handles {
-            client: metrics.client("billing", "app"),
+            client: metrics.clients().get("billing", "app"),
             broker: catalogue.upstream_request.with(["1", "other"]),
-            from_client: catalogue.bytes.with(["upstream"]),
-            to_client: catalogue.bytes.with(["downstream"]),
+            from_client: catalogue.bytes.with(["upstream"]).own(),
+            to_client: catalogue.bytes.with(["downstream"]).own(),
         }
     }
 
@@ -70,10 +70,11 @@ fn request(c: &mut Criterion) {
 
 fn scrape(c: &mut Criterion) {
     let metrics = Metrics::new(&MetricsSettings::default());
-    for user in 0..1000 {
-        let client = metrics.client("billing", &format!("user-{user}"));
-        client.accepted(PRODUCE);
-    }
+    let clients = metrics.clients();
+    let connected: Vec<_> = (0..1000)
+        .map(|user| clients.get("billing", &format!("user-{user}")))
+        .collect();
+    connected.iter().for_each(|client| client.accepted(PRODUCE));
     c.bench_function("a scrape with 1000 users", |b| {
         b.iter(|| {
             let chunks = metrics.encode(sluicegate_telemetry::metrics::Format::Text);

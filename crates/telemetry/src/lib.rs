@@ -16,6 +16,7 @@
 mod flood;
 mod format;
 pub mod metrics;
+pub mod process;
 mod sink;
 pub mod targets;
 mod time_format;

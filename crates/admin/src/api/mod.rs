@@ -40,6 +40,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use state::{AliasTopic, GatewayGroup, Interceptor, ServiceAccount};
 
+pub use analytics::Deployment;
+pub(crate) use analytics::show as show_inventory;
 pub use capabilities::Capabilities;
 pub use endpoint::{Endpoint, Properties};
 pub use physical::{Asked, NameOf, PhysicalCluster, PhysicalName};
@@ -66,6 +68,8 @@ pub struct Api {
     pub plugins: Plugins,
     /// Where clients of virtual clusters connect.
     pub endpoint: Endpoint,
+    /// What the inventory tells.
+    pub deployment: Deployment,
     /// Topics, groups and transactional ids of the gateway itself.
     pub internal_names: BTreeSet<String>,
     /// `GATEWAY_VIRTUAL_CLUSTERS_STRICT`: of two names of virtual clusters none may be the beginning of the other.

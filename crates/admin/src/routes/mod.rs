@@ -28,6 +28,11 @@ pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resourc
         services.health.clone(),
         services.build.clone(),
     );
+    api::show_inventory(
+        &services.metrics,
+        &services.api.deployment,
+        Arc::clone(&resources),
+    );
     let metrics = metrics::router(
         services.metrics,
         services.secured_metrics.then(|| access.clone()),

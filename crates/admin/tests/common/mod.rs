@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use config::{AdminUser, Secret};
 use serde_json::{Map, Value, json};
 use sluicegate_admin::{
-    AdminServer, Api, Asked, BuildInfo, Capabilities, Change, Decide, Endpoint, Handle,
+    AdminServer, Api, Asked, BuildInfo, Capabilities, Change, Decide, Deployment, Endpoint, Handle,
     HealthState, NameOf, PhysicalCluster, PhysicalName, Plugin, PluginFault, PluginInfo, Plugins,
     Resources, Services, Users,
 };
@@ -74,6 +74,7 @@ pub(crate) fn services() -> Services {
         internal_names: ["_conduktor_gateway_acls", "conduktor_gateway"]
             .map(str::to_owned)
             .into(),
+        deployment: Deployment::default(),
         strict_vclusters: false,
     };
     services

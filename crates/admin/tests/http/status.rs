@@ -24,7 +24,7 @@ fn fill(metrics: &Metrics) {
     };
     let millis = std::time::Duration::from_millis;
     for (vcluster, connections) in [("billing", 3), (HOSTILE, 2)] {
-        let client = metrics.client(vcluster, "app");
+        let client = metrics.clients().get(vcluster, "app");
         (0..connections).for_each(|_| client.connections.inc());
         client.accepted(produce);
         client.owed(produce);
@@ -180,7 +180,8 @@ fn the_summary_is_small_however_many_series_there_are() {
     for i in 0..500 {
         let client = services
             .metrics
-            .client(&format!("vcluster-{i}"), &format!("user-{i}"));
+            .clients()
+            .get(&format!("vcluster-{i}"), &format!("user-{i}"));
         client.connections.inc();
         for key in 0..10 {
             let api = Api {

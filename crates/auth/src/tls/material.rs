@@ -2,15 +2,16 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::chain;
 use super::jks::{self, Jks};
 use super::pem::{self, Pem};
 use super::pkcs12::Pkcs12;
+use super::{chain, names};
 
 /// Largest store that is read, bytes. A store with every public root is below 1 MiB.
 pub const MAX_STORE_BYTES: u64 = 8 << 20;
@@ -89,6 +90,13 @@ pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// Names of further private keys of the store, which are not used.
     pub unused: Vec<String>,
+}
+
+impl Identity {
+    /// The earliest expiry in the chain; `None` if a certificate of it cannot be read.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        names::read(&self.chain).ok().map(|names| names.not_after)
+    }
 }
 
 impl std::fmt::Debug for Identity {

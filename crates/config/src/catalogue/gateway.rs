@@ -340,8 +340,8 @@ settings! { AUDIT:
 }
 
 settings! { METRICS:
-    LIFECYCLE_METRICS = Setting::new("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", Kind::Bool, "Metrics about every step of a request.").default("false").not_yet_unless("false");
-    LIFECYCLE_API_KEYS = Setting::new("GATEWAY_LIFECYCLE_METRICS_API_KEYS", Kind::Text, "Which requests they cover.").not_yet();
+    LIFECYCLE_METRICS = Setting::new("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", Kind::Bool, "Timers of the stages that each request passes.").default("false");
+    LIFECYCLE_API_KEYS = Setting::new("GATEWAY_LIFECYCLE_METRICS_API_KEYS", Kind::List(','), "Which requests they cover, as `Produce` or `PRODUCE`; all if empty.");
     LIFECYCLE_INTERCEPTORS = Setting::new("GATEWAY_LIFECYCLE_METRICS_INTERCEPTORS", Kind::Text, "Whether they cover interceptors.").not_yet();
     METRICS_MAX_TOPICS = Setting::new("GATEWAY_METRICS_MAX_TOPICS", Kind::COUNT,
         "Topics with series of their own in `gateway_bytes_exchanged_topic_total`; more are counted under `<other>`.").default("5000");
@@ -357,12 +357,12 @@ settings! { METRICS:
         "Groups to show; those only, and whatever the caps.").computed("all, within the caps");
     METRICS_GROUP_DENY = Setting::new("GATEWAY_METRICS_GROUP_DENY", Kind::Pattern, "Groups not to show.");
     METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own; more are counted under `<other>`.").default("1000");
-    METRICS_MAX_VCLUSTERS = Setting::new("GATEWAY_METRICS_MAX_VCLUSTERS", Kind::COUNT, "Virtual clusters with series of their own.").not_yet();
+    METRICS_MAX_VCLUSTERS = Setting::new("GATEWAY_METRICS_MAX_VCLUSTERS", Kind::COUNT, "Virtual clusters with series of their own; more are counted under `<other>`.").default("500");
     METRICS_OFFSET_POLL = Setting::new("GATEWAY_METRICS_OFFSET_POLL_MS", Kind::COUNT,
         "How often Kafka is asked for the offsets of the topics and groups that were seen; `0`: never.").default("30000");
     METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Bytes by topic.").default("true");
     METRICS_OFFSETS_ENABLED = Setting::new("GATEWAY_METRICS_OFFSETS_ENABLED", Kind::Bool, "Offsets and lag.").default("true");
-    METRICS_USER_ENABLED = Setting::new("GATEWAY_METRICS_USER_ENABLED", Kind::Bool, "Series per user.").not_yet_unless("false");
+    METRICS_USER_ENABLED = Setting::new("GATEWAY_METRICS_USER_ENABLED", Kind::Bool, "Series per user. Without, all are counted under `<other>`.").default("true");
 }
 
 settings! { OTLP:
@@ -421,7 +421,7 @@ settings! { OTHER:
     FEATURE_ANALYTICS = Setting::new("GATEWAY_FEATURE_FLAGS_ANALYTICS", Kind::Bool, "No data is ever sent.").ignored("no data is ever sent");
     ADMIN_USERNAME = Setting::new("GATEWAY_ADMIN_USERNAME", Kind::Text, "For other programs in the same deployment.").ignored("for other programs");
     ADMIN_PASSWORD = Setting::new("GATEWAY_ADMIN_PASSWORD", Kind::Secret, "For other programs in the same deployment.").ignored("for other programs");
-    DEPLOYED_BY = Setting::new("DEPLOYED_BY", Kind::Text, "Label of the information metric.").not_yet();
+    DEPLOYED_BY = Setting::new("DEPLOYED_BY", Kind::Text, "Label `deploymentMethod` of `gateway_lived_event_info`.");
     JAVA_TOOL_OPTIONS = Setting::new("JAVA_TOOL_OPTIONS", Kind::Text,
         "Of a Java deployment; the trust store named there is meant for token endpoints.").not_yet();
     CDK_LISTENING_PORT = Setting::new("CDK_LISTENING_PORT", Kind::Text, "For the health check of a container image.").ignored("for other programs");

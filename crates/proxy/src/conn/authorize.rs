@@ -250,6 +250,7 @@ impl Connection {
                 });
             }
         };
+        self.in_flight.timings.decided();
         let rights = rights.filter(|rights| !rights.is_nothing());
         let body = ruled.as_deref().unwrap_or(body);
         let mapped = match &tenant {

@@ -10,7 +10,12 @@ use wire::walk::{Field, Value, Visitor};
 /// Answers of more bytes stream through, and are not looked into.
 pub(super) const MAX: usize = 64 * 1024;
 
+/// The time that an answer throttles for comes within so many bytes after the length prefix, if it comes before the first list.
+pub(super) const BEGINNING: usize = 64;
+
 static PLANS: Plans = Plans::new(Interest::of(&[Entity::ErrorCode, Entity::ThrottleTime]));
+
+static THROTTLE: Plans = Plans::new(Interest::of(&[Entity::ThrottleTime]));
 
 /// What an answer says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,11 +42,20 @@ impl Seen {
 
 /// Looks into an answer without its length prefix. One that is malformed says what it says until there; it is refused elsewhere.
 pub(super) fn look(api: ApiKey, version: i16, answer: &[u8]) -> Seen {
+    visit(&PLANS, api, version, answer)
+}
+
+/// Looks for a throttle time alone, in an answer or in its beginning, without length prefix.
+pub(super) fn throttle(api: ApiKey, version: i16, answer: &[u8]) -> Seen {
+    visit(&THROTTLE, api, version, answer)
+}
+
+fn visit(plans: &Plans, api: ApiKey, version: i16, answer: &[u8]) -> Seen {
     let mut seen = Seen::default();
     let header = wire::header::response_header_len(api, version, answer);
     let body = header.ok().and_then(|header| answer.get(header..));
     // A version that is not known is answered in version 0 (KIP-511).
-    let plan = |version| PLANS.get(api, version, Direction::Response);
+    let plan = |version| plans.get(api, version, Direction::Response);
     if let (Some(body), Some(plan)) = (body, plan(version).or_else(|| plan(0))) {
         let _ = plan.visit(body, &mut seen);
     }
@@ -66,6 +80,8 @@ impl Visitor for Seen {
 
 #[cfg(test)]
 mod tests {
+    use wire::schema::FieldSpec;
+
     use super::*;
 
     #[test]
@@ -88,6 +104,37 @@ mod tests {
         assert_eq!(look(ApiKey(1000), 0, &delete), Seen::default());
         let unsupported = [0, 0, 0, 1, 0, 35, 0, 0, 0, 0];
         assert_eq!(look(ApiKey::API_VERSIONS, 99, &unsupported).error, Some(35));
+    }
+
+    #[test]
+    fn the_beginning_tells_of_a_throttle() {
+        // Fetch v12: correlation id, no tagged fields, throttle time, an error, session, a list that is cut off.
+        let fetch = [0, 0, 0, 1, 0, 0, 0, 0, 7, 0, 3, 0, 0, 0, 9, 0x7f, 1];
+        let expected = Seen {
+            error: None,
+            throttle_ms: 7,
+        };
+        assert_eq!(throttle(ApiKey::FETCH, 12, &fetch), expected);
+        assert_eq!(throttle(ApiKey::FETCH, 12, &fetch[..7]), Seen::default());
+        // Produce: after the list.
+        let produce = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
+        assert_eq!(throttle(ApiKey::PRODUCE, 3, &produce).throttle_ms, 9);
+    }
+
+    /// Only then is [`BEGINNING`] enough for answers that are not held as a whole.
+    #[test]
+    fn throttle_times_come_before_the_first_list() {
+        for api in ApiKey::all().filter(|api| *api != ApiKey::PRODUCE) {
+            let fields = api.spec().expect("it is in the table").response.fields;
+            let place = |wanted: fn(&FieldSpec) -> bool| fields.iter().position(wanted);
+            let throttle = place(|field| field.entity == Entity::ThrottleTime);
+            let list = place(|field| field.array);
+            if let (Some(throttle), Some(list)) = (throttle, list) {
+                // The one is a small answer of the gateway itself, the other is not offered.
+                let is_apart = ["ApiVersions", "DescribeDelegationToken"].contains(&api.name());
+                assert!(throttle < list || is_apart, "{}", api.name());
+            }
+        }
     }
 
     #[test]

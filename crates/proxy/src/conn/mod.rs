@@ -326,14 +326,13 @@ async fn meet(
         IdentityKind::Anonymous => ANONYMOUS,
         _ => &identity.name,
     };
-    let metrics = &shared.access.metrics;
-    let counts = metrics.client(&identity.vcluster, counted_name);
+    let counts = worker.clients.get(&identity.vcluster, counted_name);
     let _connected = counts.connections.hold();
     let connection = Connection {
         tally: Tally::new(shared, &identity.vcluster),
         in_flight: InFlight::new(
             shared.limits.max_in_flight_per_connection,
-            Timings::new(counts.clone()),
+            Timings::new(counts.clone(), worker.lifecycle.clone()),
         ),
         worker: worker.clone(),
         listener: listener.clone(),

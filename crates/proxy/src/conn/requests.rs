@@ -164,11 +164,17 @@ impl Connection {
             let _waiting = self.worker.waiting.hold();
             self.in_flight.room().await;
         }
-        let Some(head) = self.head(window.bytes(), position)? else {
-            return Ok(Taken::More);
+        let head = match self.head(window.bytes(), position) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(Taken::More),
+            Err(failure) => {
+                self.worker.received.inc();
+                return Err(failure);
+            }
         };
         if !position.counted {
             position.counted = true;
+            self.worker.received.inc();
             self.in_flight.timings.accepted(head.api);
         }
         self.check_session(head.api)?;
@@ -386,6 +392,7 @@ impl Connection {
                 }
             }
         }
+        self.in_flight.timings.decided();
         if self.worker.pools.is_some()
             && !self.private_for_good.get()
             && let Some(taken) = self
@@ -420,6 +427,8 @@ impl Connection {
                 work: None,
                 asked: tap.as_ref().map(RequestTap::asked),
             });
+        } else {
+            self.in_flight.timings.unanswered(head.api);
         }
         let now = match check {
             Some(_) => body,
@@ -479,6 +488,7 @@ impl Connection {
                 self.wait_for_shared().await;
                 let view = &self.worker.shared.view;
                 let sent_bytes = frame.len();
+                self.in_flight.timings.rebuilt();
                 let sent = pools
                     .send(view, self.target, &self.pin, frame.clone(), api, version)
                     .await?;
@@ -513,6 +523,8 @@ impl Connection {
         if peeked.expects_answer {
             self.held.set(!verdict::is_answered_at_once(api));
             self.in_flight.push(pending(Source::Private(treatment)));
+        } else {
+            self.in_flight.timings.unanswered(api);
         }
         out.push(frame);
         match self.send(out, window).await {
@@ -560,6 +572,7 @@ impl Connection {
         // Answers of a shared leg are in memory as a whole until the client takes them.
         self.wait_for_shared().await;
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
+        self.in_flight.timings.rebuilt();
         let sent = pools
             .send(
                 &self.worker.shared.view,

@@ -316,6 +316,12 @@ impl Connection {
         if frame_len <= inspect::MAX {
             self.inspect(api, version, &giving.window.bytes()[..frame_len]);
             self.arrived(&leg, api);
+        } else {
+            let beginning = PREFIX + inspect::BEGINNING;
+            if !self.have(giving, &leg, beginning).await? {
+                return Ok(false);
+            }
+            self.inspect_throttle(api, version, &giving.window.bytes()[..beginning]);
         }
         let delivered = match treatment {
             Treatment::Pass => self.pass(giving, &leg, frame_len).await?,
@@ -403,12 +409,19 @@ impl Connection {
         }
     }
 
-    /// Looks for errors in an answer of the broker.
+    /// Looks for errors in an answer of the broker, unless it is large, and whether it throttles.
     fn inspect(&self, api: ApiKey, version: i16, frame: &[u8]) {
-        if frame.len() <= inspect::MAX {
-            let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
-            self.in_flight.timings.seen(seen, Origin::Broker);
+        if frame.len() > inspect::MAX {
+            return self.inspect_throttle(api, version, frame);
         }
+        let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
+        self.in_flight.timings.seen(seen, Origin::Broker);
+    }
+
+    /// Whether an answer of the broker throttles, as far as it is there.
+    fn inspect_throttle(&self, api: ApiKey, version: i16, frame: &[u8]) {
+        let seen = inspect::throttle(api, version, frame.get(PREFIX..).unwrap_or_default());
+        self.in_flight.timings.seen(seen, Origin::Broker);
     }
 
     /// One answer of the private leg that has to be looked at as a whole. `None`: the leg ended before it.
@@ -473,6 +486,7 @@ impl Connection {
             ),
         };
         let body = renamed.as_deref().unwrap_or(body);
+        self.in_flight.timings.remade();
         let Some(rights) = &work.rights else {
             return Ok(local::frame(api, work.version, correlation_id, body));
         };
@@ -509,6 +523,9 @@ impl Connection {
         if !self.have(giving, leg, frame_len).await? {
             return Ok(false);
         }
+        if frame_len > inspect::MAX {
+            self.inspect(api, version, &giving.window.bytes()[..frame_len]);
+        }
         giving.read_along(frame_len);
         let frame = &mut giving.window.bytes_mut()[..frame_len];
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
@@ -539,6 +556,7 @@ impl Connection {
         let Some(mut frame) = self.whole(giving, leg, frame_len, 2).await? else {
             return Ok(false);
         };
+        self.inspect(api, version, &frame);
         if let Some(tap) = &mut giving.tap {
             tap.feed(&frame);
         }

@@ -5,17 +5,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use telemetry::metrics::{Answered, Api, ClientMetrics, Moment, Origin};
+use telemetry::metrics::{Answered, Api, ClientMetrics, Lifecycle, Moment, Origin, Steps};
 use wire::api::ApiKey;
 
 use super::inspect::Seen;
 
 /// The requests of one connection whose answers have not been written, in order.
 pub(super) struct Timings {
-    pub(super) counts: Arc<ClientMetrics>,
+    pub(super) counts: Rc<ClientMetrics>,
     queue: RefCell<VecDeque<Timing>>,
     /// Entries that have left the queue: the number of the first one in it.
     gone: Cell<u64>,
@@ -29,6 +29,18 @@ pub(super) struct Timings {
     read: Cell<Instant>,
     /// Who is to blame for answers that are never given; `None`: the client.
     fault: Cell<Option<Origin>>,
+    stages: Option<Stages>,
+}
+
+/// Where the request is that is being looked at; only if stages of requests are measured.
+struct Stages {
+    lifecycle: Rc<Lifecycle>,
+    /// `None`: requests of its kind are not measured.
+    begun: Cell<Option<Instant>>,
+    decided: Cell<Option<Instant>>,
+    rebuilt: Cell<Option<Instant>>,
+    /// Requests without an answer that have not been sent.
+    unanswered: RefCell<Vec<(Api, Steps)>>,
 }
 
 /// Where an answer comes from, as far as it matters here.
@@ -53,11 +65,20 @@ struct Timing {
     complete: Option<Instant>,
     throttle_ms: u32,
     error: Option<(i16, Origin)>,
+    /// If its stages are measured.
+    steps: Option<Box<Steps>>,
 }
 
 impl Timings {
-    pub(super) fn new(counts: Arc<ClientMetrics>) -> Timings {
+    pub(super) fn new(counts: Rc<ClientMetrics>, lifecycle: Option<Rc<Lifecycle>>) -> Timings {
         Timings {
+            stages: lifecycle.map(|lifecycle| Stages {
+                lifecycle,
+                begun: Cell::new(None),
+                decided: Cell::new(None),
+                rebuilt: Cell::new(None),
+                unanswered: RefCell::default(),
+            }),
             counts,
             queue: RefCell::default(),
             gone: Cell::new(0),
@@ -76,7 +97,35 @@ impl Timings {
 
     /// A request was accepted; an answer may be owed or not.
     pub(super) fn accepted(&self, api: ApiKey) {
-        self.counts.accepted(named(api));
+        let api = named(api);
+        self.counts.accepted(api);
+        if let Some(stages) = &self.stages {
+            let is_measured = stages.lifecycle.covers(api);
+            stages.begun.set(is_measured.then(Instant::now));
+            stages.decided.set(None);
+            stages.rebuilt.set(None);
+        }
+    }
+
+    /// The request is allowed.
+    pub(super) fn decided(&self) {
+        if let Some(stages) = self.measured() {
+            stages.decided.set(Some(Instant::now()));
+        }
+    }
+
+    /// What goes to the broker is made.
+    pub(super) fn rebuilt(&self) {
+        if let Some(stages) = self.measured() {
+            stages.rebuilt.set(Some(Instant::now()));
+        }
+    }
+
+    /// The request goes to the broker, which does not answer it.
+    pub(super) fn unanswered(&self, api: ApiKey) {
+        if let (Some(stages), Some(steps)) = (self.measured(), self.steps(Way::Private)) {
+            stages.unanswered.borrow_mut().push((named(api), *steps));
+        }
     }
 
     /// An answer is owed.
@@ -98,6 +147,10 @@ impl Timings {
             complete: (way == Way::Local).then(Instant::now),
             throttle_ms: 0,
             error: None,
+            steps: match way {
+                Way::Apart => None,
+                _ => self.steps(way),
+            },
         });
     }
 
@@ -120,6 +173,12 @@ impl Timings {
     pub(super) fn sent(&self) {
         let end = self.gone.get() + self.queue.borrow().len() as u64;
         let end = self.arriving.get().unwrap_or(end);
+        if let Some(stages) = &self.stages {
+            for (api, mut steps) in stages.unanswered.borrow_mut().drain(..) {
+                steps.sent = Some(Instant::now());
+                stages.lifecycle.record(api, &steps);
+            }
+        }
         if self.unsent.get() >= end {
             return;
         }
@@ -138,12 +197,32 @@ impl Timings {
         let now = Instant::now();
         timing.upstream = now.saturating_duration_since(sent);
         timing.complete = Some(now);
+        if let Some(steps) = &mut timing.steps {
+            (steps.sent, steps.arrived) = (Some(sent), Some(now));
+        }
         Some((now, timing.upstream))
     }
 
     /// The broker took that long over the answer at hand.
     pub(super) fn took(&self, upstream: Duration) {
-        self.at_hand(|timing| timing.upstream = upstream);
+        self.at_hand(|timing| {
+            timing.upstream = upstream;
+            if let Some(steps) = &mut timing.steps {
+                let now = Instant::now();
+                (steps.sent, steps.arrived) = (now.checked_sub(upstream), Some(now));
+            }
+        });
+    }
+
+    /// The answer at hand has the names and addresses that the client knows.
+    pub(super) fn remade(&self) {
+        if self.stages.is_some() {
+            self.at_hand(|timing| {
+                if let Some(steps) = &mut timing.steps {
+                    steps.remade = Some(Instant::now());
+                }
+            });
+        }
     }
 
     /// What was seen in the answer at hand, the first error counts.
@@ -166,6 +245,7 @@ impl Timings {
 
     /// Complete answers have been written.
     pub(super) fn written(&self, count: usize) {
+        let now = self.stages.as_ref().map(|_| Instant::now());
         for _ in 0..count {
             let Some(timing) = self.queue.borrow_mut().pop_front() else {
                 return;
@@ -185,7 +265,40 @@ impl Timings {
                 error: timing.error,
             };
             self.counts.answered(timing.api, &answered);
+            if let (Some(stages), Some(mut steps)) = (&self.stages, timing.steps) {
+                steps.read = timing.read;
+                steps.complete = Some(complete);
+                if steps.arrived.is_some() {
+                    steps.remade = steps.remade.or(Some(complete));
+                }
+                steps.written = now;
+                stages.lifecycle.record(timing.api, &steps);
+            }
         }
+    }
+
+    /// The stages, if those of the request that is being looked at are measured.
+    fn measured(&self) -> Option<&Stages> {
+        let stages = self.stages.as_ref();
+        stages.filter(|stages| stages.begun.get().is_some())
+    }
+
+    /// How far the request has come that is being looked at.
+    fn steps(&self, way: Way) -> Option<Box<Steps>> {
+        let stages = self.measured()?;
+        let now = Instant::now();
+        let is_forwarded = way != Way::Local;
+        Some(Box::new(Steps {
+            read: self.read.get(),
+            begun: stages.begun.get(),
+            decided: stages.decided.get().filter(|_| is_forwarded).or(Some(now)),
+            rebuilt: is_forwarded.then(|| stages.rebuilt.get().unwrap_or(now)),
+            sent: None,
+            arrived: None,
+            remade: None,
+            complete: None,
+            written: None,
+        }))
     }
 
     /// The connection ends because of somebody else than the client.
@@ -239,7 +352,7 @@ mod tests {
 
     fn timings() -> (Metrics, Timings) {
         let metrics = Metrics::new(&MetricsSettings::default());
-        let timings = Timings::new(metrics.client("v", "u"));
+        let timings = Timings::new(metrics.clients().get("v", "u"), None);
         (metrics, timings)
     }
 
@@ -311,6 +424,92 @@ mod tests {
                 }
             }
             assert_eq!(value(&metrics, COUNT), 0.0);
+        }
+    }
+
+    /// What the lifecycle timers have seen: how often, and seconds.
+    fn stage(metrics: &Metrics, stage: &str) -> (f64, f64) {
+        let of = |part| {
+            let series = format!("gateway_{stage}_duration_seconds_{part}{{api_key=\"METADATA\"}}");
+            value(metrics, &series)
+        };
+        (of("count"), of("sum"))
+    }
+
+    fn staged() -> (Metrics, Timings) {
+        let metrics = Metrics::new(&MetricsSettings {
+            lifecycle: Some(telemetry::metrics::LifecycleSettings::default()),
+            ..MetricsSettings::default()
+        });
+        let lifecycle = metrics.lifecycle().map(Rc::new);
+        let timings = Timings::new(metrics.clients().get("v", "u"), lifecycle);
+        (metrics, timings)
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_moves_the_last_stage_only() {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let (metrics, timings) = staged();
+        timings.read(Instant::now());
+        timings.accepted(ApiKey::METADATA);
+        timings.decided();
+        timings.owed(ApiKey::METADATA, Way::Private);
+        timings.sent();
+        timings.arrived();
+        timings.remade();
+        timings.worked();
+        timings.complete();
+        std::thread::sleep(PAUSE);
+        timings.written(1);
+        let (count, send) = stage(&metrics, "response_send");
+        let (_, total) = stage(&metrics, "request_total");
+        assert!(count == 1.0 && send >= PAUSE.as_secs_f64(), "{send}");
+        let mut sum = send;
+        for name in [
+            "request_preprocess",
+            "request_authorization",
+            "request_rebuilder",
+            "request_upstreamqueue",
+            "request_upstreamwait",
+            "response_rebuilder",
+            "response_authorization",
+        ] {
+            let (count, seconds) = stage(&metrics, name);
+            assert_eq!(count, 1.0, "{name}");
+            sum += seconds;
+        }
+        assert!((sum - total).abs() < 1e-9, "{sum} {total}");
+        assert!(total - send < send, "the pause is in the last stage");
+    }
+
+    #[test]
+    fn stages_of_other_ways() {
+        let (metrics, timings) = staged();
+        timings.accepted(ApiKey::METADATA);
+        timings.owed(ApiKey::METADATA, Way::Local);
+        timings.complete();
+        timings.written(1);
+        timings.accepted(ApiKey::METADATA);
+        timings.owed(ApiKey::METADATA, Way::Shared);
+        timings.took(Duration::from_millis(3));
+        timings.worked();
+        timings.complete();
+        timings.written(1);
+        timings.accepted(ApiKey::METADATA);
+        timings.unanswered(ApiKey::METADATA);
+        timings.sent();
+        for (name, count) in [
+            ("request_preprocess", 3.0),
+            ("request_authorization", 3.0),
+            ("request_rebuilder", 2.0),
+            ("request_upstreamqueue", 2.0),
+            ("request_upstreamwait", 1.0),
+            ("response_rebuilder", 1.0),
+            ("response_authorization", 2.0),
+            ("response_send", 2.0),
+            ("request_total", 2.0),
+        ] {
+            assert_eq!(stage(&metrics, name).0, count, "{name}");
         }
     }
 

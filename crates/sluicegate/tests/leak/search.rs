@@ -191,7 +191,9 @@ impl Markers {
                 let known = number.as_i64().and_then(|id| self.producers.get(&id));
                 found.extend(known.cloned());
             }
-            (Entity::None, Value::Number(number)) if matches!(spec.ty, FieldType::Int64) => {
+            (Entity::None | Entity::Offset, Value::Number(number))
+                if matches!(spec.ty, FieldType::Int64) =>
+            {
                 let known = number.as_i64().and_then(|number| self.numbers.get(&number));
                 found.extend(known.cloned());
             }

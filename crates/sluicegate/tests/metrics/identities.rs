@@ -91,6 +91,7 @@ fn failed_logins_are_counted_by_names_that_exist() -> Result<()> {
 #[test]
 fn stored_entries() -> Result<()> {
     const ACCOUNTS: &str = "gateway_kcache_size{type=\"usermappings\"}";
+    const COUNTED: &str = "gateway_lived_event_service_accounts_total";
     let world = world()?;
     let front = &world.secured;
     let before = front.scrape()?;
@@ -99,12 +100,21 @@ fn stored_entries() -> Result<()> {
     }
     front.eventually("three more", |scrape| {
         scrape.get(ACCOUNTS) - before.get(ACCOUNTS) == 3.0
+            && scrape.get(COUNTED) == scrape.get(ACCOUNTS)
     })?;
     let body = r#"{"vCluster":"passthrough","name":"size-2"}"#;
     front.call("DELETE", "/gateway/v2/service-account", body)?;
     front.eventually("one less", |scrape| {
         scrape.get(ACCOUNTS) - before.get(ACCOUNTS) == 2.0
+            && scrape.get(COUNTED) == scrape.get(ACCOUNTS)
     })?;
+    let connections = "gateway_lived_event_connection_info{gatewaySecurityProtocol=\"SASL_PLAINTEXT\",gatewaySaslMechanism=\"PLAIN\",kafkaSecurityProtocol=\"PLAINTEXT\",kafkaSaslMechanism=\"<none>\"}";
+    let scrape = front.scrape()?;
+    assert_eq!(scrape.get(connections), 1.0, "{scrape:#?}");
+    assert_eq!(
+        scrape.sum("gateway_lived_event_info", &["deploymentMethod=\"<none>\""]),
+        1.0
+    );
     Ok(())
 }
 

@@ -3,13 +3,16 @@
 //! One Kafka cluster and two gateways serve all tests, one test at a time, so that differences of two scrapes are those of one test.
 
 mod connections;
+mod health;
 mod identities;
 #[path = "../shared/message.rs"]
 mod message;
 mod offsets;
+mod process;
 #[path = "../shared/records.rs"]
 mod records;
 mod requests;
 mod scrape;
+mod stages;
 mod topics;
 mod world;

@@ -259,3 +259,138 @@ fn answers_that_a_lost_broker_owes_are_errors() -> Result<()> {
     assert_invariants(&after);
     Ok(())
 }
+
+#[test]
+fn requests_that_cannot_be_understood() -> Result<()> {
+    const RECEIVED: &str = "gateway_thread_request_received_total";
+    let world = world()?;
+    let front = &world.open;
+    let before = front.scrape()?;
+    let mut client = front.connect()?;
+    client.call(METADATA)?;
+    let after = at_rest(front, &before, 1)?;
+    assert_eq!(after.get(RECEIVED) - before.get(RECEIVED), 1.0);
+    for _ in 0..3 {
+        let mut client = front.connect()?;
+        // A request of an API that there is not.
+        client.send_bytes(&[0, 0, 0, 10, 99, 99, 0, 0, 0, 0, 0, 1, 255, 255])?;
+        assert!(client.is_closed_by_peer());
+    }
+    let last = front.eventually("three more to be read", |scrape| {
+        scrape.get(RECEIVED) - after.get(RECEIVED) == 3.0
+    })?;
+    assert_eq!(last.sum(REQUESTS, &[]), after.sum(REQUESTS, &[]));
+    Ok(())
+}
+
+#[test]
+fn requests_that_cannot_be_begun() -> Result<()> {
+    /// What may be in flight on a connection, and one more.
+    const SENT: usize = 101;
+    const WAITING: &str = "gateway_thread_tasks";
+    let world = world()?;
+    let front = &world.open;
+    let mut client = front.connect()?;
+    client.call(METADATA)?;
+    let before = front.eventually("the first answer", |scrape| {
+        scrape.sum(IN_FLIGHT, &[]) == 0.0
+    })?;
+    assert_eq!(
+        before.sum(WAITING, &[]),
+        0.0,
+        "idle connections do not count"
+    );
+    world.relay(|relay| relay.set(Way::Down, Mode::Stall));
+    let mut stalled = || -> Result<()> {
+        for _ in 0..SENT {
+            client.send(METADATA)?;
+        }
+        front.eventually("one to wait", |scrape| {
+            scrape.sum(WAITING, &[]) == 1.0 && scrape.sum(IN_FLIGHT, &[]) == (SENT - 1) as f64
+        })?;
+        Ok(())
+    };
+    let outcome = stalled();
+    world.relay(|relay| relay.set(Way::Down, Mode::Pass));
+    outcome?;
+    for _ in 0..SENT {
+        client.receive()?;
+    }
+    let after = at_rest(front, &before, SENT)?;
+    assert_eq!(after.sum(WAITING, &[]), 0.0);
+    Ok(())
+}
+
+/// AlterClientQuotas v0: sets the share of the request threads that client id `throttled` may use, or takes the quota away.
+fn quota(remove: bool) -> Vec<u8> {
+    let text = |text: &str| {
+        let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        bytes
+    };
+    let mut body = vec![0, 0, 0, 1, 0, 0, 0, 1];
+    body.extend(text("client-id"));
+    body.extend(text("throttled"));
+    body.extend([0, 0, 0, 1]);
+    body.extend(text("request_percentage"));
+    body.extend(0.001_f64.to_be_bytes());
+    body.extend([u8::from(remove), 0]);
+    body
+}
+
+#[test]
+fn throttled_answers() -> Result<()> {
+    const THROTTLE: &str = "gateway_apiKeys_throttle_ms_seconds";
+    const MOST: usize = 1000;
+    let world = world()?;
+    let front = &world.open;
+    let set = |remove| -> Result<()> {
+        let body = quota(remove);
+        let request = testkit::raw::Request {
+            api: 49,
+            version: 0,
+            body: &body,
+            ..METADATA
+        };
+        let answer = front.connect()?.call(request)?;
+        // Throttle time, how many entries, and the error of the first.
+        assert_eq!(
+            answer.get(4..10),
+            Some(&[0, 0, 0, 1, 0, 0][..]),
+            "{answer:?}"
+        );
+        Ok(())
+    };
+    set(false)?;
+    let before = front.scrape()?;
+    let mut client = front.connect()?;
+    let request = testkit::raw::Request {
+        version: 3,
+        client_id: "throttled",
+        ..METADATA
+    };
+    let (mut told, mut count) = (0, 0);
+    for _ in 0..MOST {
+        let answer = client.call(request)?;
+        let ms = answer.first_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+        told += ms;
+        count += usize::from(ms > 0);
+        if count == 2 {
+            break;
+        }
+    }
+    set(true)?;
+    assert!(count > 0, "the broker throttles");
+    let labels = ["apiKeys=\"Metadata\"", "vcluster=\"passthrough\""];
+    let after = front.eventually("throttled answers to be counted", |scrape| {
+        let name = format!("{THROTTLE}_count");
+        scrape.sum(&name, &labels) - before.sum(&name, &labels) == count as f64
+    })?;
+    let sum = format!("{THROTTLE}_sum");
+    let grown = after.sum(&sum, &labels) - before.sum(&sum, &labels);
+    assert!(
+        (grown - f64::from(told) / 1000.0).abs() < 1e-6,
+        "{grown} {told}"
+    );
+    Ok(())
+}

@@ -21,7 +21,7 @@ pub(crate) const BROKER: i32 = 1;
 
 pub(crate) struct World {
     pub(crate) cluster: KafkaCluster,
-    /// Clients are anonymous.
+    /// Clients are anonymous. The stages of requests are timed.
     pub(crate) open: Front,
     /// Clients authenticate.
     pub(crate) secured: Front,
@@ -52,6 +52,7 @@ fn options(cluster: &KafkaCluster) -> GatewayOptions {
 impl World {
     fn start() -> Result<World> {
         let cluster = KafkaCluster::start(Release::V4_3)?;
+        let open = options(&cluster).env("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true");
         let secured = options(&cluster)
             .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
             .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
@@ -61,7 +62,7 @@ impl World {
             );
         Ok(World {
             open: Front {
-                gateway: options(&cluster).start()?,
+                gateway: open.start()?,
             },
             secured: Front {
                 gateway: secured.start()?,

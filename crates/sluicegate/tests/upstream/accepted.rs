@@ -1,7 +1,7 @@
 //! Settings that lead to a working gateway.
 
 use testkit::cert::STORE_PASSWORD;
-use testkit::{Listener, Result};
+use testkit::{Gateway, Listener, Result};
 
 use crate::world::{
     CLIENT_SECRET, PASSWORD, assert_no_secrets, bearer, client_credentials, file_url,
@@ -11,10 +11,40 @@ use crate::world::{
 /// Starts a gateway, lets clients work through it, stops it, searches its output for secrets.
 fn works(listener: Listener, settings: &[(&str, &str)]) -> Result<()> {
     let world = world()?;
-    let mut gateway = world.gateway(listener, settings).start()?;
+    let options = world.gateway(listener, settings);
+    let mut gateway = options.env("GATEWAY_SECURED_METRICS", "false").start()?;
     round_trip(&gateway)?;
+    assert_counted(&gateway, listener, settings)?;
     assert_eq!(gateway.stop()?, 0);
     assert_no_secrets(world, &gateway.log())
+}
+
+/// What the metrics say about connections to brokers: the phases that there are, and when our certificate ends.
+fn assert_counted(gateway: &Gateway, listener: Listener, settings: &[(&str, &str)]) -> Result<()> {
+    let (_, scrape) = gateway.get("/metrics")?;
+    let value = |series: &str| -> Option<f64> {
+        let value = scrape.lines().find_map(|line| line.strip_prefix(series));
+        value.and_then(|value| value.trim().parse().ok())
+    };
+    let phase = |phase: &str| {
+        let series = format!("gateway_upstream_handshake_seconds_count{{phase=\"{phase}\"}}");
+        value(&series).unwrap_or_default()
+    };
+    assert!(phase("tcp") > 0.0, "{scrape}");
+    let protocol = listener.security_protocol();
+    assert_eq!(phase("tls") > 0.0, protocol.ends_with("SSL"), "{protocol}");
+    assert_eq!(
+        phase("sasl") > 0.0,
+        protocol.starts_with("SASL"),
+        "{protocol}"
+    );
+    let has_key = settings
+        .iter()
+        .any(|(name, _)| name.starts_with("ssl.keystore"));
+    let expiry = value("gateway_certificate_expiry_seconds{use=\"upstream\"}");
+    assert_eq!(expiry.is_some(), has_key);
+    assert!(expiry.is_none_or(|at| at > 1_600_000_000.0), "{expiry:?}");
+    Ok(())
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::family::{Declaration, Domain, Domains, Exposed, Family};
 use super::instrument::{
-    Counter, Endless, Facet, Gauge, Histogram, Instrument, Kind, Level, Offset, Rate,
-    SecondsCounter, Timer,
+    Counter, Endless, Facet, Gauge, Histogram, Instrument, Kind, Level, Moment, Offset, Rate,
+    SecondsCounter, Stages, Timer,
 };
 use super::{
     CLOSE_REASONS, CONNECT_FAILURES, DIRECTIONS, HANDSHAKE_PHASES, MetricsSettings, NONE,
@@ -81,6 +81,9 @@ metrics! {
     upstream_request: Histogram, 2 = "gateway_upstream_request_seconds", ["broker", "request"],
         "How long brokers took: from the last byte of a request sent to the last byte of its answer read. Brokers hold some requests, which \
          are therefore apart: fetch until there are records, group (JoinGroup, SyncGroup) until all members are there";
+    received: Counter, 0 = "gateway_thread_request_received_total", [],
+        "Requests read from authenticated clients, those included whose header could not be understood; less \
+         gateway_thread_request_rebuild_total that is how many were malformed";
     requests: Counter, 2 = "gateway_thread_request_rebuild_total", ["api_key", "vcluster" in Vclusters],
         "Requests of authenticated clients, whatever became of them";
     requests_user: Counter, 3 = "gateway_current_inflight_apiKeys_total",
@@ -93,6 +96,26 @@ metrics! {
          to the broker takes no more; waiting for Kafka's answer does not count";
     throttle: Timer, 2 = "gateway_apiKeys_throttle_ms_seconds", ["apiKeys", "vcluster" in Vclusters],
         "Answers that throttle the client, and for how long, in seconds in spite of the ms in the name";
+
+    // Stages of requests, measured if GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS is on.
+    stage_preprocess: Histogram<Stages>, 1 = "gateway_request_preprocess_duration_seconds", ["api_key"],
+        "From the last byte of a request until its header is parsed and it has its turn";
+    stage_authorization: Histogram<Stages>, 1 = "gateway_request_authorization_duration_seconds", ["api_key"],
+        "Until it is decided whether the request is allowed; of requests that the gateway answers itself, until the answer is made";
+    stage_rebuilder: Histogram<Stages>, 1 = "gateway_request_rebuilder_duration_seconds", ["api_key"],
+        "Until what goes to the broker is made";
+    stage_upstream_queue: Histogram<Stages>, 1 = "gateway_request_upstreamqueue_duration_seconds", ["api_key"],
+        "Until the connection to the broker has taken the last byte; opening it is included in the rebuilder's time";
+    stage_upstream_wait: Histogram<Stages>, 1 = "gateway_request_upstreamwait_duration_seconds", ["api_key"],
+        "Until the last byte of the answer is read; fetches that wait for records are included";
+    stage_response_rebuilder: Histogram<Stages>, 1 = "gateway_response_rebuilder_duration_seconds", ["api_key"],
+        "Until the answer has the names and addresses that the client knows";
+    stage_response_authorization: Histogram<Stages>, 1 = "gateway_response_authorization_duration_seconds", ["api_key"],
+        "Until what the client may not see is out of the answer";
+    stage_send: Histogram<Stages>, 1 = "gateway_response_send_duration_seconds", ["api_key"],
+        "Until the connection to the client has taken the last byte, waiting for answers before it included";
+    stage_total: Histogram<Stages>, 1 = "gateway_request_total_duration_seconds", ["api_key"],
+        "All stages together";
 
     // Topics and groups.
     bytes_topic: Counter, 3 = "gateway_bytes_exchanged_topic_total", ["direction", "topic", "vcluster" in Vclusters],
@@ -141,11 +164,97 @@ metrics! {
         "Always 1; the labels tell what is running";
     otlp_exports: Counter, 1 = "gateway_otlp_exports_total", ["outcome"],
         "Pushes of all metrics to an OTLP collector: sent, partial (it has refused some), failed. Absent unless one is set";
+    // What is configured.
+    lived_types: Gauge, 0 = "gateway_lived_event_interceptors_types_total", [],
+        "Plugins that interceptors are configured of";
+    lived_instances: Gauge, 0 = "gateway_lived_event_interceptors_instances_total", [],
+        "Interceptors that are configured";
+    lived_class_instances: Gauge, 1 = "gateway_lived_event_interceptor_instance_count", ["className"],
+        "Interceptors that are configured, by plugin";
+    lived_accounts: Gauge, 0 = "gateway_lived_event_service_accounts_total", [],
+        "Service accounts";
+    lived_groups: Gauge, 0 = "gateway_lived_event_groups_total", [],
+        "Groups of users";
+    lived_vclusters: Gauge, 0 = "gateway_lived_event_vclusters_total", [],
+        "Virtual clusters, the passthrough one not counted";
+    lived_aliases: Gauge, 0 = "gateway_lived_event_topics_alias_total", [],
+        "Aliases of topics";
+    lived_info: Gauge, 4 = "gateway_lived_event_info", ["gatewayVersion", "gatewayCommit", "os", "deploymentMethod"],
+        "Always 1; the labels tell what is running, and by DEPLOYED_BY how it was deployed";
+    lived_connections: Gauge, 4 = "gateway_lived_event_connection_info",
+        ["gatewaySecurityProtocol", "gatewaySaslMechanism", "kafkaSecurityProtocol", "kafkaSaslMechanism"],
+        "Always 1; the labels tell how clients and the gateway connect";
+
+    // Runtimes of the workers.
+    tokio_workers: Gauge, 1 = "tokio_workers", ["runtime"],
+        "Threads of the runtime";
+    tokio_busy: SecondsCounter, 1 = "tokio_busy_seconds_total", ["runtime"],
+        "Seconds that the threads of the runtime have worked";
+    tokio_parks: Counter, 1 = "tokio_park_total", ["runtime"],
+        "Times that a thread of the runtime had nothing to do and waited";
+
+    // The process and the machine.
+    process_uptime: Gauge, 0 = "process_uptime_seconds", [],
+        "Seconds since the start of the process";
+    process_start: Gauge, 0 = "process_start_time_seconds", [],
+        "Start of the process, in seconds since 1970";
+    process_cpu: SecondsCounter, 0 = "process_cpu_seconds_total", [],
+        "CPU time of the process in seconds, user and system";
+    process_cpu_usage: Gauge, 0 = "process_cpu_usage", [],
+        "Share of the CPU time available to the process that it has used, over the last 10 seconds: 1 is all of it";
+    system_cpu_usage: Gauge, 0 = "system_cpu_usage", [],
+        "Share of the CPU time that all processes have used, over the last 10 seconds: of the machine, or of the control group if that has a quota";
+    system_cpu_count: Gauge, 0 = "system_cpu_count", [],
+        "CPUs available to the process: a quota of its control group, rounded up, or those that it may run on";
+    system_load: Gauge, 0 = "system_load_average_1m", [],
+        "Load average of the machine over the last minute";
+    process_threads: Gauge, 0 = "process_threads", [],
+        "Threads of the process";
+    process_files_open: Gauge, 0 = "process_files_open_files", [],
+        "Open file descriptors";
+    process_files_max: Gauge, 0 = "process_files_max_files", [],
+        "Soft limit of open file descriptors";
+    process_open_fds: Gauge, 0 = "process_open_fds", [],
+        "The same as process_files_open_files";
+    process_max_fds: Gauge, 0 = "process_max_fds", [],
+        "The same as process_files_max_files";
+    process_resident: Gauge, 0 = "process_resident_memory_bytes", [],
+        "Resident memory in bytes";
+    process_virtual: Gauge, 0 = "process_virtual_memory_bytes", [],
+        "Virtual memory in bytes";
+    process_rss: Gauge, 0 = "process_memory_rss_bytes", [],
+        "Resident memory in bytes by the map of the memory, which is read every 15 seconds";
+    process_vss: Gauge, 0 = "process_memory_vss_bytes", [],
+        "The same as process_virtual_memory_bytes";
+    process_pss: Gauge, 0 = "process_memory_pss_bytes", [],
+        "Resident memory in bytes, pages shared with other processes counted in proportion";
+    process_swap: Gauge, 0 = "process_memory_swap_bytes", [],
+        "Memory swapped out, in bytes";
+    process_swap_pss: Gauge, 0 = "process_memory_swappss_bytes", [],
+        "Memory swapped out, in bytes, pages shared with other processes counted in proportion";
     scrape_seconds: Timer, 0 = "gateway_metrics_scrape_seconds", [],
         "How long it took to write a scrape, the pace of the scraper included";
+    series: Gauge, 1 = "gateway_metrics_series", ["family"],
+        "Series of each metric, a timer with all its lines being one";
 }
 
 impl Catalogue {
+    /// Ends series that have been idle for long.
+    pub(super) fn sweep(&self, now: Moment) {
+        for family in self.families() {
+            family.sweep(now);
+        }
+        self.domains.release();
+    }
+
+    /// Sets how many series there are.
+    pub(super) fn count_series(&self) {
+        for family in self.families() {
+            let series = self.series.with([family.declaration().name]);
+            series.set(family.len() as f64);
+        }
+    }
+
     /// The series that exist from the start.
     fn bear(&self) {
         for username in [UNKNOWN, NONE] {
@@ -176,6 +285,7 @@ impl Catalogue {
             &self.upstream_creation,
             &self.upstream_select,
             &self.client_connects,
+            &self.received,
         ] {
             counter.with([]);
         }
@@ -246,6 +356,7 @@ macro_rules! metrics {
         pub struct Catalogue {
             $(#[doc = $help] pub $field: Family<$instrument, $count>,)+
             folded: Family<Counter, 1>,
+            domains: Domains,
         }
 
         impl Catalogue {
@@ -256,7 +367,7 @@ macro_rules! metrics {
                     const DECLARED: Declaration = metrics!(@declare $instrument, $name, [$($label $(in $domain)?),*], $help);
                     Family::new(&DECLARED, &domains, folded.with([$name]))
                 };)+
-                let catalogue = Self { $($field,)+ folded };
+                let catalogue = Self { $($field,)+ folded, domains };
                 catalogue.bear();
                 catalogue
             }

@@ -1,21 +1,23 @@
-//! What is counted for the requests of one user, with all label values resolved: per request atomics only.
+//! What is counted for the requests of one user by one thread, with all label values resolved: nothing is looked up per request, and no
+//! other thread writes to the same place.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::Catalogue;
-use super::instrument::{Counter, Histogram, Level, Moment, Timer};
+use super::instrument::{Level, Moment, OwnCounter, OwnHistogram, OwnLevel, OwnTimer};
 use super::{DOWNSTREAM, NONE, OTHER, UPSTREAM};
 
 /// API keys with a place of their own; those beyond share the last one.
-const KEYS: usize = 128;
+pub(super) const KEYS: usize = 128;
 
 /// Error codes of Kafka's protocol with series of their own.
 const CODES: std::ops::RangeInclusive<i16> = -1..=199;
 
-/// The instruments of the connections of one user in one virtual cluster.
+/// The instruments of the connections of one user in one virtual cluster, on one thread.
 #[derive(Debug)]
 pub struct ClientMetrics {
     catalogue: Arc<Catalogue>,
@@ -24,11 +26,11 @@ pub struct ClientMetrics {
     /// Connections now.
     pub connections: Level,
     /// Bytes to brokers.
-    pub upstream: Counter,
+    pub upstream: OwnCounter,
     /// Bytes from brokers.
-    pub downstream: Counter,
-    latency: Histogram,
-    apis: Box<[OnceLock<Box<PerApi>>]>,
+    pub downstream: OwnCounter,
+    latency: OwnHistogram,
+    apis: Box<[OnceCell<Box<PerApi>>]>,
 }
 
 /// One kind of request.
@@ -79,13 +81,13 @@ impl Origin {
 /// The instruments of one kind of request.
 #[derive(Debug)]
 struct PerApi {
-    requests: Counter,
-    requests_user: Counter,
-    in_flight: Level,
-    latency: Timer,
-    overhead: Histogram,
-    throttle: OnceLock<Timer>,
-    errors_user: OnceLock<Counter>,
+    requests: OwnCounter,
+    requests_user: OwnCounter,
+    in_flight: OwnLevel,
+    latency: OwnTimer,
+    overhead: OwnHistogram,
+    throttle: OnceCell<OwnTimer>,
+    errors_user: OnceCell<OwnCounter>,
 }
 
 impl ClientMetrics {
@@ -95,10 +97,10 @@ impl ClientMetrics {
             vcluster: vcluster.into(),
             username: username.into(),
             connections: catalogue.client_connections.with([vcluster]),
-            upstream: catalogue.bytes_vcluster.with([UPSTREAM, vcluster]),
-            downstream: catalogue.bytes_vcluster.with([DOWNSTREAM, vcluster]),
-            latency: catalogue.latency.with([]),
-            apis: (0..KEYS).map(|_| OnceLock::new()).collect(),
+            upstream: catalogue.bytes_vcluster.with([UPSTREAM, vcluster]).own(),
+            downstream: catalogue.bytes_vcluster.with([DOWNSTREAM, vcluster]).own(),
+            latency: catalogue.latency.with([]).own(),
+            apis: (0..KEYS).map(|_| OnceCell::new()).collect(),
             catalogue: Arc::clone(catalogue),
         }
     }
@@ -140,7 +142,7 @@ impl ClientMetrics {
         if answered.throttle_ms > 0 {
             let throttle = instruments.throttle.get_or_init(|| {
                 let family = &self.catalogue.throttle;
-                family.with([api.name, &self.vcluster])
+                family.with([api.name, &self.vcluster]).own()
             });
             throttle.observe(at, Duration::from_millis(answered.throttle_ms.into()));
         }
@@ -161,7 +163,9 @@ impl ClientMetrics {
     fn failed(&self, api: Api, instruments: &PerApi, code: &str, origin: Origin) {
         let errors = instruments.errors_user.get_or_init(|| {
             let family = &self.catalogue.errors_user;
-            family.with([api.name, &self.vcluster, &self.username])
+            family
+                .with([api.name, &self.vcluster, &self.username])
+                .own()
         });
         errors.inc();
         let labels = [&*snake(api.name), code, origin.as_str()];
@@ -178,58 +182,61 @@ impl ClientMetrics {
         let (catalogue, vcluster, username) = (&self.catalogue, &self.vcluster, &self.username);
         let snake = snake(name);
         PerApi {
-            requests: catalogue.requests.with([&snake, vcluster]),
-            requests_user: catalogue.requests_user.with([name, vcluster, username]),
-            in_flight: catalogue.in_flight.with([name, vcluster, username]),
-            latency: catalogue.latency_api.with([name, vcluster]),
-            overhead: catalogue.overhead.with([&snake]),
-            throttle: OnceLock::new(),
-            errors_user: OnceLock::new(),
+            requests: catalogue.requests.with([&snake, vcluster]).own(),
+            requests_user: catalogue
+                .requests_user
+                .with([name, vcluster, username])
+                .own(),
+            in_flight: catalogue.in_flight.with([name, vcluster, username]).own(),
+            latency: catalogue.latency_api.with([name, vcluster]).own(),
+            overhead: catalogue.overhead.with([&snake]).own(),
+            throttle: OnceCell::new(),
+            errors_user: OnceCell::new(),
         }
     }
 }
 
-/// Those who are connected now.
-#[derive(Default)]
-pub(super) struct Clients(Mutex<Known>);
+/// Those who are connected to one thread now. Connections of the same user share what they count to.
+#[derive(Debug)]
+pub struct Clients {
+    catalogue: Arc<Catalogue>,
+    known: RefCell<Known>,
+}
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Known {
     by_name: HashMap<(Box<str>, Box<str>), Weak<ClientMetrics>>,
     /// Those who have gone are forgotten when there are so many.
     tidy_at: usize,
 }
 
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients").finish_non_exhaustive()
-    }
-}
-
 impl Clients {
-    pub(super) fn get(
-        &self,
-        catalogue: &Arc<Catalogue>,
-        vcluster: &str,
-        username: &str,
-    ) -> Arc<ClientMetrics> {
+    pub(super) fn new(catalogue: &Arc<Catalogue>) -> Self {
+        Self {
+            catalogue: Arc::clone(catalogue),
+            known: RefCell::default(),
+        }
+    }
+
+    /// What is counted for the connections of one user.
+    pub fn get(&self, vcluster: &str, username: &str) -> Rc<ClientMetrics> {
         let key = (Box::from(vcluster), Box::from(username));
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.borrow_mut();
         if let Some(client) = known.by_name.get(&key).and_then(Weak::upgrade) {
             return client;
         }
-        let client = Arc::new(ClientMetrics::new(catalogue, vcluster, username));
+        let client = Rc::new(ClientMetrics::new(&self.catalogue, vcluster, username));
         if known.by_name.len() >= known.tidy_at {
             known.by_name.retain(|_, client| client.strong_count() > 0);
             known.tidy_at = 64.max(2 * known.by_name.len());
         }
-        known.by_name.insert(key, Arc::downgrade(&client));
+        known.by_name.insert(key, Rc::downgrade(&client));
         client
     }
 }
 
 /// `LIST_OFFSETS` of `ListOffsets`.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     for c in name.chars() {
         if c.is_ascii_uppercase() && !snake.is_empty() {
@@ -283,7 +290,7 @@ mod tests {
     #[test]
     fn a_request_is_counted_on_its_way() {
         let metrics = Metrics::new(&MetricsSettings::default());
-        let client = metrics.client("billing", "app");
+        let client = metrics.clients().get("billing", "app");
         client.accepted(LIST_OFFSETS);
         client.owed(LIST_OFFSETS);
         let labels = "apiKeys=\"ListOffsets\",vcluster=\"billing\",username=\"app\"";
@@ -319,7 +326,7 @@ mod tests {
     #[test]
     fn codes_that_kafka_does_not_have_share_a_series() {
         let metrics = Metrics::new(&MetricsSettings::default());
-        let client = metrics.client(PASSTHROUGH, ANONYMOUS);
+        let client = metrics.clients().get(PASSTHROUGH, ANONYMOUS);
         for code in 200..300 {
             client.answered(LIST_OFFSETS, &answer(Some((code, Origin::Broker))));
         }
@@ -330,7 +337,7 @@ mod tests {
     #[test]
     fn keys_without_a_place_are_counted() {
         let metrics = Metrics::new(&MetricsSettings::default());
-        let client = metrics.client(PASSTHROUGH, ANONYMOUS);
+        let client = metrics.clients().get(PASSTHROUGH, ANONYMOUS);
         for key in [-1, 1000, i16::MAX] {
             client.accepted(Api {
                 key,
@@ -350,7 +357,7 @@ mod tests {
             ..MetricsSettings::default()
         });
         for i in 0..10 {
-            let client = metrics.client(&format!("v{i}"), &format!("u{i}"));
+            let client = metrics.clients().get(&format!("v{i}"), &format!("u{i}"));
             client.accepted(LIST_OFFSETS);
             client.owed(LIST_OFFSETS);
         }
@@ -378,12 +385,13 @@ mod tests {
     #[test]
     fn connections_of_a_user_share_and_those_who_left_are_forgotten() {
         let metrics = Metrics::new(&MetricsSettings::default());
-        let (a, b) = (metrics.client("v", "u"), metrics.client("v", "u"));
-        assert!(Arc::ptr_eq(&a, &b));
+        let clients = metrics.clients();
+        let (a, b) = (clients.get("v", "u"), clients.get("v", "u"));
+        assert!(Rc::ptr_eq(&a, &b));
         for i in 0..1000 {
-            metrics.client("v", &i.to_string());
+            clients.get("v", &i.to_string());
         }
-        let known = metrics.clients.0.lock().expect("whole");
+        let known = clients.known.borrow();
         assert!(known.by_name.len() <= 128, "{}", known.by_name.len());
     }
 }

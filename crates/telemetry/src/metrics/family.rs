@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::instrument::{Counter, Facet, Instrument, Kind, Samples};
+use super::instrument::{Counter, Facet, Instrument, Kind, Moment, Samples};
 use super::{ANONYMOUS, MetricsSettings, NONE, OTHER, PASSTHROUGH, UNKNOWN};
 use crate::targets;
 
@@ -14,6 +14,10 @@ use crate::targets;
 const MAX_SERIES: usize = 50_000;
 /// Pause between two warnings about one family.
 const WARNING_PAUSE: Duration = Duration::from_secs(3600);
+/// A series of a user that nobody can change any more ends this long after its last change, seconds.
+const IDLE_USER: u64 = 24 * 3600;
+/// A level of a user is not shown when it has been 0 for so long, seconds.
+const IDLE_LEVEL: u64 = 300;
 
 /// What is known of a family before anything is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +55,35 @@ pub enum Domain {
 pub struct Family<I, const N: usize> {
     declaration: &'static Declaration,
     domains: Domains,
-    series: RwLock<BTreeMap<Key<N>, I>>,
+    series: RwLock<BTreeMap<Key<N>, Series<I>>>,
     /// Counts look-ups that did not get a series of their own.
     folds: Counter,
     warned: Mutex<Option<Instant>>,
 }
 
 type Key<const N: usize> = [Arc<str>; N];
+
+#[derive(Debug, Default)]
+struct Series<I> {
+    instrument: I,
+    /// What it showed when it was last looked at, and since when.
+    shown: (u64, Moment),
+    /// Not shown as long as it is 0.
+    is_hidden: bool,
+}
+
+impl<I: Instrument> Series<I> {
+    fn of(instrument: I) -> Self {
+        Self {
+            instrument,
+            ..Self::default()
+        }
+    }
+
+    fn is_visible(&self) -> bool {
+        !self.is_hidden || self.instrument.value() != Some(0)
+    }
+}
 
 impl<I: Instrument, const N: usize> Family<I, N> {
     pub(super) fn new(
@@ -91,7 +117,8 @@ impl<I: Instrument, const N: usize> Family<I, N> {
             }
         });
         if !folded {
-            if let Some(found) = self.read(|series| series.get(&key).cloned()) {
+            let found = self.read(|series| series.get(&key).map(|found| found.instrument.clone()));
+            if let Some(found) = found {
                 return found;
             }
             if let Some(made) = self.insert(key.clone(), MAX_SERIES) {
@@ -123,7 +150,18 @@ impl<I: Instrument, const N: usize> Family<I, N> {
     /// Shows `instrument` as the series with these label values. Whoever calls keeps to a cap, and to [`Family::remove`].
     pub(super) fn attach(&self, key: [Arc<str>; N], instrument: &I) {
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        series.insert(key, instrument.clone());
+        series.insert(key, Series::of(instrument.clone()));
+    }
+
+    /// Shows exactly these series from now on.
+    pub fn replace(&self, current: impl IntoIterator<Item = ([String; N], I)>) {
+        let current = current.into_iter().take(MAX_SERIES);
+        let current = current.map(|(values, instrument)| {
+            let key = values.map(|value| Arc::from(value.as_str()));
+            (key, Series::of(instrument))
+        });
+        let current = current.collect();
+        *self.series.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     /// Does not show a series any more; whether it was shown. Those who keep its instrument count for nobody.
@@ -144,10 +182,10 @@ impl<I: Instrument, const N: usize> Family<I, N> {
         if series.len() >= limit && !series.contains_key(&key) {
             return None;
         }
-        Some(series.entry(key).or_default().clone())
+        Some(series.entry(key).or_default().instrument.clone())
     }
 
-    fn read<T>(&self, with: impl FnOnce(&BTreeMap<Key<N>, I>) -> T) -> T {
+    fn read<T>(&self, with: impl FnOnce(&BTreeMap<Key<N>, Series<I>>) -> T) -> T {
         with(&self.series.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -164,6 +202,12 @@ impl<I: Instrument, const N: usize> Family<I, N> {
 /// A family, seen by the encoder.
 pub(super) trait Exposed {
     fn declaration(&self) -> &'static Declaration;
+
+    /// How many series there are.
+    fn len(&self) -> usize;
+
+    /// Ends series that have been idle for long, if those of this family do.
+    fn sweep(&self, now: Moment);
 
     /// Calls `each` with label values and instrument of up to `limit` series behind `after`, in order, outside of any lock, and tells
     /// the last of them; `None` at the end.
@@ -185,6 +229,38 @@ impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
         self.declaration
     }
 
+    fn len(&self) -> usize {
+        self.read(BTreeMap::len)
+    }
+
+    fn sweep(&self, now: Moment) {
+        let domains = self.declaration.domains;
+        let users = domains
+            .iter()
+            .position(|domain| *domain == Some(Domain::Users));
+        let Some(users) = users else {
+            return;
+        };
+        let is_level = self.declaration.kind() == Kind::Gauge;
+        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        series.retain(|key, series| {
+            let Some(value) = series.instrument.value() else {
+                return true;
+            };
+            if series.shown.0 != value || series.shown.1 == Moment::default() {
+                series.shown = (value, now);
+            }
+            let idle = now.since(series.shown.1);
+            series.is_hidden = is_level && value == 0 && idle >= IDLE_LEVEL;
+            // There are few of those, and they are there from the start.
+            let is_reserved = key
+                .get(users)
+                .is_some_and(|user| RESERVED.contains(&&**user));
+            let is_over = series.is_hidden || (idle >= IDLE_USER && !is_reserved);
+            !is_over || series.instrument.is_held()
+        });
+    }
+
     fn page(
         &self,
         facet: usize,
@@ -198,8 +274,11 @@ impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
             Bound::Unbounded,
         );
         let page: Vec<(Key<N>, I)> = self.read(|series| {
-            let page = series.range(bounds).take(limit);
-            page.map(|(key, instrument)| (key.clone(), instrument.clone()))
+            let visible = series
+                .range(bounds)
+                .filter(|(_, series)| series.is_visible());
+            let page = visible.take(limit);
+            page.map(|(key, series)| (key.clone(), series.instrument.clone()))
                 .collect()
         });
         for (key, instrument) in &page {
@@ -212,10 +291,14 @@ impl<I: Instrument, const N: usize> Exposed for Family<I, N> {
     }
 }
 
+/// Values that take no place under a cap.
+const RESERVED: [&str; 5] = [UNKNOWN, NONE, OTHER, ANONYMOUS, PASSTHROUGH];
+
 /// The values admitted to each [`Domain`].
 #[derive(Clone, Debug)]
 pub(super) struct Domains {
-    users: Arc<Admitted>,
+    /// `None`: no user has series of its own.
+    users: Option<Arc<Admitted>>,
     vclusters: Arc<Admitted>,
 }
 
@@ -234,18 +317,21 @@ impl Domains {
             })
         };
         Self {
-            users: up_to(settings.max_users),
+            users: settings.users.then(|| up_to(settings.max_users)),
             vclusters: up_to(settings.max_vclusters),
         }
     }
 
     /// The value, if it fits under the cap, as it was admitted first.
     fn admit(&self, domain: Domain, value: &str) -> Option<Arc<str>> {
-        if [UNKNOWN, NONE, OTHER, ANONYMOUS, PASSTHROUGH].contains(&value) {
+        if RESERVED.contains(&value) {
             return Some(Arc::from(value));
         }
         let admitted = match domain {
-            Domain::Users => &self.users,
+            Domain::Users => match &self.users {
+                Some(users) => users,
+                None => return Some(Arc::from(OTHER)),
+            },
             Domain::Vclusters => &self.vclusters,
         };
         if let Some(known) = admitted
@@ -269,6 +355,19 @@ impl Domains {
         let value: Arc<str> = Arc::from(value);
         values.insert(Arc::clone(&value));
         Some(value)
+    }
+}
+
+impl Domains {
+    /// Gives the places of values that no series has any more to others.
+    pub(super) fn release(&self) {
+        for admitted in self.users.iter().chain([&self.vclusters]) {
+            let mut values = admitted
+                .values
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            values.retain(|value| Arc::strong_count(value) > 1);
+        }
     }
 }
 
@@ -328,6 +427,97 @@ mod tests {
         let detail = &metrics.catalogue().failed_authentications_detail;
         assert_eq!(detail.with([OTHER, "unsupported-mechanism"]).get(), 100);
         assert_eq!(detail.read(BTreeMap::len), 1);
+    }
+
+    #[test]
+    fn series_of_users_end_when_they_are_idle() {
+        let metrics = Metrics::new(&MetricsSettings {
+            max_users: 2,
+            ..MetricsSettings::default()
+        });
+        let catalogue = metrics.catalogue();
+        let (failed, levels) = (&catalogue.failed_authentications, &catalogue.in_flight);
+        let at = Moment::at_second;
+        for user in ["a", "b"] {
+            failed.with([user]).inc();
+        }
+        let held = failed.with(["b"]);
+        let level = levels.with(["Fetch", PASSTHROUGH, "b"]).own();
+        level.inc();
+        drop(levels.with(["Produce", PASSTHROUGH, "b"]));
+        let shown = || metrics.encode(Format::Text).collect::<String>();
+        let has = |name: &str| shown().contains(name);
+        catalogue.sweep(at(100));
+        let fetch = "\ngateway_current_inflight_apiKeys{apiKeys=\"Fetch\"";
+        assert!(has(fetch));
+        level.dec();
+        catalogue.sweep(at(200));
+        catalogue.sweep(at(499));
+        assert!(has(fetch));
+        catalogue.sweep(at(500));
+        assert!(!has(fetch), "0 for five minutes");
+        assert_eq!(levels.len(), 1, "nobody can change the other one");
+        level.inc();
+        assert!(has(fetch), "no longer 0");
+        let a = "gateway_failed_authentications_total{username=\"a\"}";
+        let b = "gateway_failed_authentications_total{username=\"b\"}";
+        catalogue.sweep(at(100 + IDLE_USER - 1));
+        assert!(has(a) && has(b));
+        catalogue.sweep(at(100 + IDLE_USER));
+        assert!(!has(a) && has(b), "somebody may still count for b");
+        assert!(has("{username=\"<unknown>\"} 0"), "known from the start");
+        failed.with(["c"]).inc();
+        assert!(has("{username=\"c\"} 1"), "the place of a");
+        held.inc();
+        failed.with(["d"]).inc();
+        assert_eq!((held.get(), failed.with([OTHER]).get()), (2, 1));
+    }
+
+    #[test]
+    fn users_may_be_left_out() {
+        let metrics = Metrics::new(&MetricsSettings {
+            users: false,
+            ..MetricsSettings::default()
+        });
+        let clients = metrics.clients();
+        let (a, b) = (clients.get("v", "a"), clients.get("v", "b"));
+        let fetch = crate::metrics::Api {
+            key: 1,
+            name: "Fetch",
+        };
+        for client in [&a, &b] {
+            client.accepted(fetch);
+            client.owed(fetch);
+        }
+        let text: String = metrics.encode(Format::Text).collect();
+        for line in [
+            "gateway_current_inflight_apiKeys_total{apiKeys=\"Fetch\",vcluster=\"v\",username=\"<other>\"} 2\n",
+            "gateway_current_inflight_apiKeys{apiKeys=\"Fetch\",vcluster=\"v\",username=\"<other>\"} 2\n",
+            "gateway_metrics_series_folded_total{family=\"gateway_current_inflight_apiKeys_total\"} 0\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn replaced_series() {
+        let catalogue = Catalogue::new(&MetricsSettings::default());
+        let counts = |classes: &[&str]| {
+            let family = &catalogue.lived_class_instances;
+            family.replace(
+                classes
+                    .iter()
+                    .map(|class| ([class.to_string()], Default::default())),
+            );
+            family.read(|series| {
+                series
+                    .keys()
+                    .map(|[class]| class.to_string())
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(counts(&["a", "b"]), ["a", "b"]);
+        assert_eq!(counts(&["b", "c"]), ["b", "c"]);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Every metric is declared once, in [`catalogue`]. A family hands out instruments by label values ([`Family::with`]); looking one up
-//! costs a lock and a comparison of texts, so paths that are walked per request keep the instrument, which is one atomic.
+//! costs a lock and a comparison of texts, so paths that are walked per request keep the instrument. A thread that counts often takes a
+//! handle of its own ([`Counter::own`] and the like): nobody else writes where it writes, and a scrape adds up.
 //! A scrape copies a page of series at a time and never holds a lock while it writes.
 
 mod catalogue;
@@ -18,6 +19,7 @@ mod client;
 mod document;
 mod family;
 mod instrument;
+mod lifecycle;
 mod parking;
 mod reading;
 #[cfg(test)]
@@ -30,13 +32,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use catalogue::{Catalogue, DECLARATIONS};
-pub use client::{Answered, Api, ClientMetrics, Origin};
+pub use client::{Answered, Api, ClientMetrics, Clients, Origin};
 pub use document::{MARKER, markdown};
 pub use family::{Declaration, Domain, Family};
 pub use instrument::{
-    BOUNDS, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind, Level, Moment,
-    Offset, RATE_WINDOW, Rate, Samples, SecondsCounter, Timer,
+    Addable, BOUNDS, Bounds, Counter, Endless, Facet, Gauge, Held, Histogram, Instrument, Kind,
+    Level, Moment, Offset, Own, OwnCounter, OwnHistogram, OwnLevel, OwnTimer, RATE_WINDOW, Rate,
+    Samples, SecondsCounter, Stages, Standard, Timer,
 };
+pub use lifecycle::{Lifecycle, LifecycleSettings, Steps};
 pub use parking::{Parking, WorkerParking};
 pub use reading::{Sample, Series};
 pub use text::{Encoding, Format};
@@ -88,13 +92,20 @@ const MECHANISMS: &[&str] = &[
     "SSL",
 ];
 
-/// Bounds on the number of series.
+/// Seconds between two looks for series that have been idle for long.
+const SWEEP_EVERY: u64 = 30;
+
+/// Which series there may be, and how many.
 #[derive(Clone, Debug)]
 pub struct MetricsSettings {
+    /// `GATEWAY_METRICS_USER_ENABLED`: whether users have series of their own; else all are counted under [`OTHER`].
+    pub users: bool,
     /// `GATEWAY_METRICS_MAX_USERS`: user names with series of their own; more are counted under [`OTHER`].
     pub max_users: usize,
-    /// Virtual clusters with series of their own; more are counted under [`OTHER`].
+    /// `GATEWAY_METRICS_MAX_VCLUSTERS`: virtual clusters with series of their own; more are counted under [`OTHER`].
     pub max_vclusters: usize,
+    /// Timers of the stages of requests; `None`: nothing is measured.
+    pub lifecycle: Option<LifecycleSettings>,
     /// Series of topics and groups.
     pub topics: TopicSettings,
 }
@@ -102,8 +113,10 @@ pub struct MetricsSettings {
 impl Default for MetricsSettings {
     fn default() -> Self {
         Self {
+            users: true,
             max_users: 1000,
             max_vclusters: 500,
+            lifecycle: None,
             topics: TopicSettings::default(),
         }
     }
@@ -113,7 +126,8 @@ impl Default for MetricsSettings {
 #[derive(Clone)]
 pub struct Metrics {
     catalogue: Arc<Catalogue>,
-    clients: Arc<client::Clients>,
+    lifecycle: Option<Arc<LifecycleSettings>>,
+    swept: Arc<Mutex<Moment>>,
     topics: Arc<Topics>,
     collectors: Arc<Mutex<Vec<Collector>>>,
 }
@@ -134,7 +148,8 @@ impl Metrics {
         Self {
             topics: Arc::new(Topics::new(&catalogue, &settings.topics)),
             catalogue,
-            clients: Arc::default(),
+            lifecycle: settings.lifecycle.clone().map(Arc::new),
+            swept: Arc::new(Mutex::new(Moment::now())),
             collectors: Arc::default(),
         }
     }
@@ -149,9 +164,15 @@ impl Metrics {
         collectors.push(Arc::new(collect));
     }
 
-    /// What is counted for the connections of one user; connections of the same user share it.
-    pub fn client(&self, vcluster: &str, username: &str) -> Arc<ClientMetrics> {
-        self.clients.get(&self.catalogue, vcluster, username)
+    /// What is counted for the connections of users, for one thread.
+    pub fn clients(&self) -> Clients {
+        Clients::new(&self.catalogue)
+    }
+
+    /// The timers of the stages of requests, for one thread; `None`: they are off.
+    pub fn lifecycle(&self) -> Option<Lifecycle> {
+        let settings = self.lifecycle.as_ref()?;
+        Some(Lifecycle::new(&self.catalogue, settings))
     }
 
     /// The series of topics and groups.
@@ -196,6 +217,14 @@ impl Metrics {
         for collect in collectors {
             collect(&self.catalogue);
         }
+        let now = Moment::now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(*swept) >= SWEEP_EVERY {
+            *swept = now;
+            self.catalogue.sweep(now);
+        }
+        drop(swept);
+        self.catalogue.count_series();
     }
 
     /// Counts a failed authentication of a Kafka client. `username` is the attempted name if an account, super user or external

@@ -15,47 +15,7 @@ use super::instrument::Kind;
 use promql::Query;
 
 /// Metrics that dashboards and alerts ask for and that the catalogue does not have yet, with their labels.
-const NOT_IN_THIS_BRANCH: &[(&str, &[&str])] = &[
-    ("gateway_state_store_lag", &["type"]),
-    ("process_start_time_seconds", &[]),
-    ("process_cpu_usage", &[]),
-    ("system_cpu_usage", &[]),
-    ("process_resident_memory_bytes", &[]),
-    ("process_open_fds", &[]),
-    ("process_max_fds", &[]),
-    ("process_threads", &[]),
-    ("tokio_workers", &["runtime"]),
-    ("tokio_busy_seconds_total", &["runtime"]),
-    ("gateway_request_preprocess_duration_seconds", &["api_key"]),
-    (
-        "gateway_request_authorization_duration_seconds",
-        &["api_key"],
-    ),
-    (
-        "gateway_request_interceptor_duration_seconds",
-        &["api_key", "interceptor"],
-    ),
-    ("gateway_request_rebuilder_duration_seconds", &["api_key"]),
-    (
-        "gateway_request_upstreamqueue_duration_seconds",
-        &["api_key"],
-    ),
-    (
-        "gateway_request_upstreamwait_duration_seconds",
-        &["api_key"],
-    ),
-    ("gateway_response_rebuilder_duration_seconds", &["api_key"]),
-    (
-        "gateway_response_interceptor_duration_seconds",
-        &["api_key", "interceptor"],
-    ),
-    (
-        "gateway_response_authorization_duration_seconds",
-        &["api_key"],
-    ),
-    ("gateway_response_send_duration_seconds", &["api_key"]),
-    ("gateway_request_total_duration_seconds", &["api_key"]),
-];
+const NOT_IN_THIS_BRANCH: &[(&str, &[&str])] = &[("gateway_state_store_lag", &["type"])];
 
 /// Labels that scrapers add.
 const SCRAPED: [&str; 2] = ["job", "instance"];

@@ -363,6 +363,24 @@ fn lived(paths: &mut Paths) {
         needed("interceptors", list("By plugin.", of_class)),
         optional("os", text("The operating system.")),
         optional("gatewayVersion", text("The version of the gateway.")),
+        optional("gatewayCommit", text("The commit that it was built of.")),
+        optional(
+            "deploymentMethod",
+            text("How it was deployed, as `DEPLOYED_BY` says."),
+        ),
+        optional(
+            "gatewaySecurityProtocol",
+            text("Security protocols of the listeners."),
+        ),
+        optional(
+            "gatewaySaslMechanism",
+            text("SASL mechanisms that clients are offered."),
+        ),
+        optional(
+            "kafkaSecurityProtocol",
+            text("Security protocol towards Kafka."),
+        ),
+        optional("kafkaSaslMechanism", text("SASL mechanism towards Kafka.")),
     ];
     let counters = object(
         "Counters; nothing of it leaves the machine.",

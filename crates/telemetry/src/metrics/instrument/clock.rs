@@ -8,7 +8,7 @@ use std::time::Instant;
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A second in the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
 impl Moment {
@@ -23,8 +23,13 @@ impl Moment {
         Moment(instant.saturating_duration_since(*START).as_secs() + 1)
     }
 
+    /// Seconds from `earlier` to this.
+    pub(in crate::metrics) fn since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     #[cfg(test)]
-    pub(super) fn at_second(second: u64) -> Moment {
+    pub(in crate::metrics) fn at_second(second: u64) -> Moment {
         Moment(second)
     }
 }
@@ -84,6 +89,13 @@ impl Peak {
             && slot.load(Ordering::Relaxed) < held
         {
             slot.fetch_max(held, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes in what `other` has recorded.
+    pub(super) fn absorb(&self, other: &Peak) {
+        for (slot, other) in self.0.iter().zip(&other.0) {
+            slot.fetch_max(other.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a series holds.
 
 mod clock;
+mod own;
 mod timer;
 
 use std::fmt;
@@ -9,7 +10,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 pub use clock::Moment;
 use clock::Ring;
-pub use timer::{BOUNDS, Histogram, Timer};
+use own::Cells;
+pub use own::{Addable, Own};
+pub use timer::{BOUNDS, Bounds, Histogram, OwnHistogram, OwnTimer, Stages, Standard, Timer};
 
 /// The type of a family, as scrapes tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +56,24 @@ pub trait Instrument: Clone + Default + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Of the writer.
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result;
+
+    /// What the series shows, if it may end one day: a number that is another one after the series has changed, and 0 as long as it is 0.
+    fn value(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether somebody besides its family can still change it.
+    fn is_held(&self) -> bool {
+        true
+    }
 }
 
 /// Counts events since the start of the process.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter(Arc<Cells<AtomicU64>>);
+
+/// Counts in a [`Counter`], for one thread.
+pub type OwnCounter = Own<AtomicU64>;
 
 impl Counter {
     /// Counts one.
@@ -67,12 +83,25 @@ impl Counter {
 
     /// Counts several.
     pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.0.common().fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sets what somebody else has counted, all of it; less than before is ignored.
+    pub fn raise_to(&self, count: u64) {
+        self.0.common().fetch_max(count, Ordering::Relaxed);
+    }
+
+    /// A handle for one thread that counts often.
+    pub fn own(&self) -> OwnCounter {
+        self.0.lease()
     }
 
     /// The count.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        let mut count = 0_u64;
+        self.0
+            .for_each(|cell| count = count.wrapping_add(cell.load(Ordering::Relaxed)));
+        count
     }
 }
 
@@ -81,6 +110,14 @@ impl Instrument for Counter {
 
     fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
         samples("", None, &self.get())
+    }
+
+    fn value(&self) -> Option<u64> {
+        Some(self.get())
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1 || self.0.is_leased()
     }
 }
 
@@ -131,17 +168,25 @@ impl Instrument for Gauge {
 
 /// How many there are of something now.
 #[derive(Clone, Debug, Default)]
-pub struct Level(Arc<AtomicI64>);
+pub struct Level(Arc<Cells<AtomicI64>>);
+
+/// Counts in a [`Level`], for one thread.
+pub type OwnLevel = Own<AtomicI64>;
 
 impl Level {
     /// One more.
     pub fn inc(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.common().fetch_add(1, Ordering::Relaxed);
     }
 
     /// One less.
     pub fn dec(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.common().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A handle for one thread that counts often.
+    pub fn own(&self) -> OwnLevel {
+        self.0.lease()
     }
 
     /// One more for as long as the guard lives.
@@ -153,7 +198,10 @@ impl Level {
 
     /// How many.
     pub fn get(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        let mut level = 0_i64;
+        self.0
+            .for_each(|cell| level = level.wrapping_add(cell.load(Ordering::Relaxed)));
+        level
     }
 }
 
@@ -162,6 +210,14 @@ impl Instrument for Level {
 
     fn samples(&self, _facet: usize, samples: Samples<'_>) -> fmt::Result {
         samples("", None, &self.get())
+    }
+
+    fn value(&self) -> Option<u64> {
+        Some(self.get().cast_unsigned())
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1 || self.0.is_leased()
     }
 }
 

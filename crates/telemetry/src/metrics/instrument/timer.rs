@@ -1,11 +1,13 @@
 //! How long something took: sums, bounds, and the maximum of the last minutes.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::clock::Peak;
+use super::own::{self, Addable, Cells, Own};
 use super::{Facet, Instrument, Kind, Moment, Samples};
 
 const MAX: Facet = Facet {
@@ -15,10 +17,14 @@ const MAX: Facet = Facet {
 
 /// Counts and adds up durations.
 #[derive(Clone, Debug, Default)]
-pub struct Timer(Arc<Sums>);
+pub struct Timer(Arc<Cells<Sums>>);
 
+/// Observes for a [`Timer`], for one thread.
+pub type OwnTimer = Own<Sums>;
+
+/// What a [`Timer`] has seen.
 #[derive(Debug, Default)]
-struct Sums {
+pub struct Sums {
     count: AtomicU64,
     nanos: AtomicU64,
     peak: Peak,
@@ -28,19 +34,51 @@ impl Timer {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
         let nanos = nanos(took);
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.0.peak.record(at, nanos);
+        let sums = self.0.common();
+        sums.count.fetch_add(1, Ordering::Relaxed);
+        sums.nanos.fetch_add(nanos, Ordering::Relaxed);
+        sums.peak.record(at, nanos);
+    }
+
+    /// A handle for one thread that observes often.
+    pub fn own(&self) -> OwnTimer {
+        self.0.lease()
     }
 
     /// How many.
     pub fn count(&self) -> u64 {
-        self.0.count.load(Ordering::Relaxed)
+        self.sum_of(|sums| &sums.count)
     }
 
     /// Their sum, nanoseconds.
     pub fn nanos(&self) -> u64 {
-        self.0.nanos.load(Ordering::Relaxed)
+        self.sum_of(|sums| &sums.nanos)
+    }
+
+    fn sum_of(&self, part: impl Fn(&Sums) -> &AtomicU64) -> u64 {
+        let mut sum = 0_u64;
+        self.0
+            .for_each(|sums| sum = sum.wrapping_add(part(sums).load(Ordering::Relaxed)));
+        sum
+    }
+}
+
+impl OwnTimer {
+    /// Adds one duration, which ended `at`.
+    pub fn observe(&self, at: Moment, took: Duration) {
+        let nanos = nanos(took);
+        let sums = self.cell();
+        own::add(&sums.count, 1);
+        own::add(&sums.nanos, nanos);
+        sums.peak.record(at, nanos);
+    }
+}
+
+impl Addable for Sums {
+    fn absorb(&self, other: &Self) {
+        self.count.absorb(&other.count);
+        self.nanos.absorb(&other.nanos);
+        self.peak.absorb(&other.peak);
     }
 }
 
@@ -49,7 +87,9 @@ impl Instrument for Timer {
 
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
         if facet > 0 {
-            return samples("", None, &seconds(self.0.peak.get(Moment::now())));
+            let (now, mut peak) = (Moment::now(), 0);
+            self.0.for_each(|sums| peak = peak.max(sums.peak.get(now)));
+            return samples("", None, &seconds(peak));
         }
         samples("_sum", None, &seconds(self.nanos()))?;
         samples("_count", None, &self.count())
@@ -78,52 +118,138 @@ pub const BOUNDS: [(u64, &str); 18] = [
     (30_000_000_000, "30.0"),
 ];
 
-/// Like [`Timer`], with the number of durations below each of [`BOUNDS`].
-#[derive(Clone, Debug, Default)]
-pub struct Histogram(Arc<Buckets>);
+/// Which bounds a [`Histogram`] has.
+pub trait Bounds: Clone + fmt::Debug + Default + Send + Sync + 'static {
+    /// As [`BOUNDS`], and not more.
+    const BOUNDS: &'static [(u64, &'static str)];
+}
 
+/// [`BOUNDS`].
+#[derive(Clone, Debug, Default)]
+pub struct Standard;
+
+impl Bounds for Standard {
+    const BOUNDS: &'static [(u64, &'static str)] = &BOUNDS;
+}
+
+/// The bounds of the stages of requests, which dashboards name.
+#[derive(Clone, Debug, Default)]
+pub struct Stages;
+
+impl Bounds for Stages {
+    const BOUNDS: &'static [(u64, &'static str)] = &[
+        (50_000, "0.00005"),
+        (100_000, "0.0001"),
+        (500_000, "0.0005"),
+        (1_000_000, "0.001"),
+        (10_000_000, "0.01"),
+        (50_000_000, "0.05"),
+        (100_000_000, "0.1"),
+        (500_000_000, "0.5"),
+        (1_000_000_000, "1.0"),
+        (5_000_000_000, "5.0"),
+        (30_000_000_000, "30.0"),
+    ];
+}
+
+/// Like [`Timer`], with the number of durations below each of its bounds.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram<B = Standard>(Arc<Cells<Buckets<B>>>);
+
+/// Observes for a [`Histogram`], for one thread.
+pub type OwnHistogram<B = Standard> = Own<Buckets<B>>;
+
+/// What a [`Histogram`] has seen.
 #[derive(Debug, Default)]
-struct Buckets {
-    /// By bound, not cumulative; the last is for what is above all of them.
+pub struct Buckets<B> {
+    /// By bound, not cumulative; the one behind the last bound is for what is above all of them.
     counts: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
     peak: Peak,
+    bounds: PhantomData<B>,
 }
 
-impl Histogram {
+impl<B: Bounds> Histogram<B> {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
         let nanos = nanos(took);
-        let bucket = BOUNDS.partition_point(|(bound, _)| *bound < nanos);
-        if let Some(count) = self.0.counts.get(bucket) {
+        let buckets = self.0.common();
+        if let Some(count) = buckets.count_of(nanos) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.0.peak.record(at, nanos);
+        buckets.nanos.fetch_add(nanos, Ordering::Relaxed);
+        buckets.peak.record(at, nanos);
+    }
+
+    /// A handle for one thread that observes often.
+    pub fn own(&self) -> OwnHistogram<B> {
+        self.0.lease()
     }
 
     /// How many.
     pub fn count(&self) -> u64 {
-        let counts = self.0.counts.iter();
+        let total = self.total();
+        let counts = total.counts.iter();
         counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// All cells together.
+    fn total(&self) -> Buckets<B> {
+        let total = Buckets::default();
+        self.0.for_each(|buckets| total.absorb(buckets));
+        total
     }
 }
 
-impl Instrument for Histogram {
+impl<B: Bounds> OwnHistogram<B> {
+    /// Adds one duration, which ended `at`.
+    pub fn observe(&self, at: Moment, took: Duration) {
+        let nanos = nanos(took);
+        let buckets = self.cell();
+        if let Some(count) = buckets.count_of(nanos) {
+            own::add(count, 1);
+        }
+        own::add(&buckets.nanos, nanos);
+        buckets.peak.record(at, nanos);
+    }
+}
+
+impl<B: Bounds> Buckets<B> {
+    fn count_of(&self, nanos: u64) -> Option<&AtomicU64> {
+        let bucket = B::BOUNDS.partition_point(|(bound, _)| *bound < nanos);
+        self.counts.get(bucket)
+    }
+}
+
+impl<B: Bounds> Addable for Buckets<B> {
+    fn absorb(&self, other: &Self) {
+        for (count, other) in self.counts.iter().zip(&other.counts) {
+            count.absorb(other);
+        }
+        self.nanos.absorb(&other.nanos);
+        self.peak.absorb(&other.peak);
+    }
+}
+
+impl<B: Bounds> Instrument for Histogram<B> {
     const FACETS: &'static [Facet] = &[Facet::bare(Kind::Histogram), MAX];
 
     fn samples(&self, facet: usize, samples: Samples<'_>) -> fmt::Result {
         if facet > 0 {
-            return samples("", None, &seconds(self.0.peak.get(Moment::now())));
+            let (now, mut peak) = (Moment::now(), 0);
+            self.0
+                .for_each(|buckets| peak = peak.max(buckets.peak.get(now)));
+            return samples("", None, &seconds(peak));
         }
         // The count is the last bucket: both are of one moment, however busy the gateway is.
+        let all = self.total();
         let mut total = 0;
-        let names = BOUNDS.iter().map(|(_, name)| *name).chain(["+Inf"]);
-        for (count, name) in self.0.counts.iter().zip(names) {
+        let names = B::BOUNDS.iter().map(|(_, name)| *name).chain(["+Inf"]);
+        for (count, name) in all.counts.iter().zip(names) {
             total += count.load(Ordering::Relaxed);
             samples("_bucket", Some(name), &total)?;
         }
-        samples("_sum", None, &seconds(self.0.nanos.load(Ordering::Relaxed)))?;
+        samples("_sum", None, &seconds(all.nanos.load(Ordering::Relaxed)))?;
         samples("_count", None, &total)
     }
 }
@@ -152,18 +278,21 @@ mod tests {
 
     #[test]
     fn bounds_ascend_and_are_what_they_say() {
-        for pair in BOUNDS.windows(2) {
-            assert!(pair[0].0 < pair[1].0);
-        }
-        for (nanos, name) in BOUNDS {
-            let said: f64 = name.parse().expect("a number");
-            assert_eq!((said * 1e9).round() as u64, nanos, "{name}");
+        assert!(Stages::BOUNDS.len() <= BOUNDS.len());
+        for bounds in [Standard::BOUNDS, Stages::BOUNDS] {
+            for pair in bounds.windows(2) {
+                assert!(pair[0].0 < pair[1].0);
+            }
+            for (nanos, name) in bounds {
+                let said: f64 = name.parse().expect("a number");
+                assert_eq!((said * 1e9).round() as u64, *nanos, "{name}");
+            }
         }
     }
 
     #[test]
     fn a_histogram_is_cumulative() {
-        let histogram = Histogram::default();
+        let histogram = Histogram::<Standard>::default();
         for micros in [1, 20, 21, 100, 150_000, 60_000_000] {
             histogram.observe(Moment::now(), Duration::from_micros(micros));
         }
