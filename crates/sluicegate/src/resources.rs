@@ -86,6 +86,11 @@ impl InForce {
                 let gauge = catalogue.store_entries.with([topic.suffix()]);
                 gauge.set(entries as f64);
             }
+            for (topic, lag, age) in sized.lags() {
+                let labels = [topic.suffix()];
+                catalogue.store_lag.with(labels).set(lag as f64);
+                catalogue.store_age.with(labels).set(age.as_secs_f64());
+            }
         });
         show_vclusters(&metrics, &last);
         tenants.store(Arc::new(tenants_of(&last)));

@@ -28,6 +28,8 @@ pub(crate) struct Read {
     pub(crate) error: i16,
     /// The first offset of the log; -1 if the broker does not tell.
     pub(crate) log_start: i64,
+    /// The end of what can be read.
+    pub(crate) end: i64,
     pub(crate) aborted: Vec<Aborted>,
     pub(crate) records: Bytes,
 }
@@ -105,6 +107,7 @@ fn reads(
                 place: (topic, partition.partition_index),
                 error: partition.error_code,
                 log_start: partition.log_start_offset,
+                end: partition.last_stable_offset,
                 aborted: aborted
                     .into_iter()
                     .map(|a| Aborted {

@@ -217,6 +217,7 @@ impl Follower {
         });
         match applied {
             Ok(()) => {
+                shared.saw_end(read.place, read.end);
                 self.suspicions.remove(&read.place.0);
             }
             Err(error) if error.is_lasting() => {

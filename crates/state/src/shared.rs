@@ -35,6 +35,8 @@ struct Live {
     mirror: Mirror,
     /// Where reading goes on.
     next: Offsets,
+    /// Where partitions ended when they were last read.
+    ends: Offsets,
     /// When a partition was last read successfully.
     read: BTreeMap<Place, Instant>,
     broken: Option<Breakage>,
@@ -53,6 +55,7 @@ impl Shared {
                 read: next.keys().map(|place| (*place, now)).collect(),
                 mirror,
                 next,
+                ends: Offsets::new(),
                 broken: None,
                 awaited: None,
                 differences: 0,
@@ -89,6 +92,21 @@ impl Shared {
         let live = self.live();
         let oldest = live.read.values().min();
         oldest.map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Records of a topic that were there when it was last read and have not been taken in, and how long ago that was.
+    pub(crate) fn lag(&self, topic: StoreTopic) -> (i64, Duration) {
+        let live = self.live();
+        let ends = live.ends.iter().filter(|((of, _), _)| *of == topic);
+        let lag = ends.map(|(place, end)| (end - live.next.get(place).unwrap_or(&0)).max(0));
+        let read = live.read.iter().filter(|((of, _), _)| *of == topic);
+        let oldest = read.map(|(_, at)| at.elapsed()).max();
+        (lag.sum(), oldest.unwrap_or_default())
+    }
+
+    /// Notes where a partition ends.
+    pub(crate) fn saw_end(&self, place: Place, end: i64) {
+        self.live().ends.insert(place, end);
     }
 
     pub(crate) fn differences(&self) -> u64 {

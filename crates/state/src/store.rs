@@ -173,6 +173,16 @@ impl Store {
             .collect()
     }
 
+    /// By topic: records that are there and have not been taken in (`gateway_state_store_lag`), and how long ago it was last read
+    /// (`gateway_state_store_last_update_seconds`).
+    pub fn lags(&self) -> Vec<(StoreTopic, i64, Duration)> {
+        let lag = |topic| {
+            let (lag, age) = self.shared.lag(topic);
+            (topic, lag, age)
+        };
+        StoreTopic::ALL.into_iter().map(lag).collect()
+    }
+
     /// Differences that full refreshes have found since the start; there should be none.
     pub fn refresh_differences(&self) -> u64 {
         self.shared.differences()

@@ -92,6 +92,7 @@ fn failed_logins_are_counted_by_names_that_exist() -> Result<()> {
 fn stored_entries() -> Result<()> {
     const ACCOUNTS: &str = "gateway_kcache_size{type=\"usermappings\"}";
     const COUNTED: &str = "gateway_lived_event_service_accounts_total";
+    const LAG: &str = "gateway_state_store_lag{type=\"usermappings\"}";
     let world = world()?;
     let front = &world.secured;
     let before = front.scrape()?;
@@ -101,6 +102,8 @@ fn stored_entries() -> Result<()> {
     front.eventually("three more", |scrape| {
         scrape.get(ACCOUNTS) - before.get(ACCOUNTS) == 3.0
             && scrape.get(COUNTED) == scrape.get(ACCOUNTS)
+            && scrape.has(LAG)
+            && scrape.get(LAG) == 0.0
     })?;
     let body = r#"{"vCluster":"passthrough","name":"size-2"}"#;
     front.call("DELETE", "/gateway/v2/service-account", body)?;

@@ -78,6 +78,7 @@ fn series_are_born_at_zero() -> Result<()> {
         "gateway_upstream_connect_failures_total{reason=\"tcp\"}",
         "gateway_client_close_total{reason=\"idle\"}",
         "gateway_kcache_size{type=\"usermappings\"}",
+        "gateway_state_store_last_update_seconds{type=\"acls\"}",
         "gateway_thread_tasks{name=\"upstream-0\",threadId=\"0\"}",
     ] {
         assert!(scrape.has(series), "{series} in {scrape:#?}");

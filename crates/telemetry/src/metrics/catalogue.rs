@@ -151,6 +151,10 @@ metrics! {
     // State and process.
     store_entries: Gauge, 1 = "gateway_kcache_size", ["type"],
         "Entries that the gateway keeps in Kafka, by kind, as this node sees them";
+    store_lag: Gauge, 1 = "gateway_state_store_lag", ["type"],
+        "Records in the gateway's own topics that were there when it last read them and that it has not taken in; 0 but for moments";
+    store_age: Gauge, 1 = "gateway_state_store_last_update_seconds", ["type"],
+        "Seconds since the gateway last read its own topics; below 1 while all is well, changed or not";
     certificate_expiry: Gauge, 1 = "gateway_certificate_expiry_seconds", ["use"],
         "When the certificate chain in use expires (the earliest of its certificates), in seconds since 1970; \
          subtract time() for the time that is left";

@@ -14,9 +14,6 @@ use super::catalogue::DECLARATIONS;
 use super::instrument::Kind;
 use promql::Query;
 
-/// Metrics that dashboards and alerts ask for and that the catalogue does not have yet, with their labels.
-const NOT_IN_THIS_BRANCH: &[(&str, &[&str])] = &[("gateway_state_store_lag", &["type"])];
-
 /// Labels that scrapers add.
 const SCRAPED: [&str; 2] = ["job", "instance"];
 
@@ -24,7 +21,7 @@ const SCRAPED: [&str; 2] = ["job", "instance"];
 struct Known(BTreeMap<String, BTreeSet<String>>);
 
 impl Known {
-    /// The catalogue, what is on its way there, and what the scraper makes.
+    /// The catalogue, and what the scraper makes.
     fn metrics() -> Known {
         let mut known = Known(BTreeMap::new());
         known.add("up", &[]);
@@ -32,16 +29,6 @@ impl Known {
             for facet in declaration.facets {
                 let name = format!("{}{}", declaration.name, facet.suffix);
                 known.add_kind(&name, facet.kind, declaration.labels);
-            }
-        }
-        for (name, labels) in NOT_IN_THIS_BRANCH {
-            assert!(
-                !known.0.contains_key(*name),
-                "{name} is in the catalogue now: take it off the list"
-            );
-            match name.ends_with("_duration_seconds") {
-                true => known.add_kind(name, Kind::Histogram, labels),
-                false => known.add(name, labels),
             }
         }
         known
