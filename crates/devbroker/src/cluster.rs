@@ -178,6 +178,11 @@ impl Cluster {
         turn.filter(|b| b.is_up()).map(|b| b.node_id).next()
     }
 
+    /// What benchmark mode hands out for a topic; None for those that are stored.
+    pub(crate) fn prepared_for(&self, topic: &str) -> Option<&Prepared> {
+        self.prepared.as_ref().filter(|_| !topic.starts_with('_'))
+    }
+
     pub(crate) fn effects(&self) -> Effects<'_> {
         Effects {
             topics: &self.topics,

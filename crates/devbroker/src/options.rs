@@ -22,7 +22,8 @@ pub struct Options {
     pub(crate) benchmark: Option<Benchmark>,
 }
 
-/// Benchmark mode: Produce is answered without storing anything, Fetch from one prepared batch, for any offset.
+/// Benchmark mode: Produce is answered without storing anything, Fetch from one prepared batch, for any offset. Topics whose
+/// names begin with an underscore behave as usual: what is measured may keep its state there.
 #[derive(Clone, Copy, Debug)]
 pub struct Benchmark {
     /// Bytes of each record's value in the prepared batch.

@@ -269,5 +269,13 @@ async fn benchmark_mode_stores_nothing_and_fetches_anything() {
         batches(&got.records.expect("records")),
         [(123, 10), (133, 10), (143, 10), (153, 10)]
     );
+
+    // What is measured may keep its state in topics of this kind.
+    create_topic(&mut client, "_state", 1, &[]).await;
+    for base in 0..2 {
+        let stored = produce(&mut client, "_state", 0, batch(PLAIN, &[("k", "v")])).await;
+        assert_eq!((stored.error_code, stored.base_offset), (0, base));
+    }
+    assert!(cluster.memory_used() > before);
     cluster.shutdown().await;
 }

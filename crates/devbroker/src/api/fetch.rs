@@ -130,7 +130,7 @@ impl Pass {
         let mut limit = usize::try_from(wanted.partition_max_bytes)
             .unwrap_or(0)
             .min(room);
-        if let Some(prepared) = &request.cluster.prepared {
+        if let Some(prepared) = request.cluster.prepared_for(&topic.name) {
             let mut fetched =
                 FetchedPartition::new(wanted.partition, benchmark::END, benchmark::END, 0);
             if limit > 0 || self.bytes == 0 {

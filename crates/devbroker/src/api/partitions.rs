@@ -39,7 +39,7 @@ pub(super) fn list_offsets(request: &Request<'_>) -> Answer {
                 partition.partition_index,
                 partition.current_leader_epoch,
                 |state| {
-                    let found = if request.cluster.prepared.is_some() {
+                    let found = if request.cluster.prepared_for(&topic.name).is_some() {
                         Ok(Some((
                             if partition.timestamp == EARLIEST {
                                 0

@@ -110,7 +110,7 @@ fn append(
         .partition(data.index)
         .ok_or(ResponseError::UnknownTopicOrPartition)?;
     let records = data.records.as_deref().unwrap_or_default();
-    if request.cluster.prepared.is_some() {
+    if request.cluster.prepared_for(&topic.name).is_some() {
         partition.state().check_leader(request.node, -1)?;
         return Ok((
             Appended {
