@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::clock::Peak;
 use super::own::{self, Addable, Cells, Own};
-use super::{Facet, Instrument, Kind, Moment, Samples};
+use super::{Facet, Instrument, Kind, Moment, Samples, UNCOUNTED};
 
 const MAX: Facet = Facet {
     suffix: "_max",
@@ -33,6 +33,9 @@ pub struct Sums {
 impl Timer {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
+        if UNCOUNTED {
+            return;
+        }
         let nanos = nanos(took);
         let sums = self.0.common();
         sums.count.fetch_add(1, Ordering::Relaxed);
@@ -66,6 +69,9 @@ impl Timer {
 impl OwnTimer {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
+        if UNCOUNTED {
+            return;
+        }
         let nanos = nanos(took);
         let sums = self.cell();
         own::add(&sums.count, 1);
@@ -172,6 +178,9 @@ pub struct Buckets<B> {
 impl<B: Bounds> Histogram<B> {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
+        if UNCOUNTED {
+            return;
+        }
         let nanos = nanos(took);
         let buckets = self.0.common();
         if let Some(count) = buckets.count_of(nanos) {
@@ -204,6 +213,9 @@ impl<B: Bounds> Histogram<B> {
 impl<B: Bounds> OwnHistogram<B> {
     /// Adds one duration, which ended `at`.
     pub fn observe(&self, at: Moment, took: Duration) {
+        if UNCOUNTED {
+            return;
+        }
         let nanos = nanos(took);
         let buckets = self.cell();
         if let Some(count) = buckets.count_of(nanos) {
