@@ -28,6 +28,8 @@ mod principals;
 mod questions;
 #[path = "../shared/records.rs"]
 mod records;
+#[path = "../shared/versions.rs"]
+mod versions;
 #[path = "../shared/way.rs"]
 mod way;
 mod world;
