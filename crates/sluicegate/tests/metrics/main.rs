@@ -7,6 +7,7 @@ mod health;
 mod identities;
 #[path = "../shared/message.rs"]
 mod message;
+mod mixed;
 mod offsets;
 mod process;
 #[path = "../shared/records.rs"]

@@ -28,7 +28,7 @@ fn at_rest(front: &Front, before: &Scrape, count: usize) -> Result<Scrape> {
 }
 
 /// What holds of every scrape at rest.
-fn assert_invariants(scrape: &Scrape) {
+pub(crate) fn assert_invariants(scrape: &Scrape) {
     let count = scrape.get(&format!("{LATENCY}_count"));
     assert_eq!(scrape.sum(&format!("{LATENCY_BY_API}_count"), &[]), count);
     assert_eq!(
