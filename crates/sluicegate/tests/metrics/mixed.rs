@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use testkit::raw::RawClient;
 use testkit::rdkafka::consumer::{BaseConsumer, Consumer};
 use testkit::rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use testkit::relay::{Mode, Way};
@@ -26,29 +27,20 @@ fn numbers_agree_after_a_mixed_workload_with_faults() -> Result<()> {
     let front = world.front(&[])?;
     let topic = shared::unique("mixed");
     librdkafka::create_topic(&world.kafka(), &topic, 6)?;
+    let through = front.gateway.bootstrap();
+    let doors: Vec<String> = (0..3).map(|slot| front.gateway.address(slot)).collect();
     let end = AtomicBool::new(false);
     let goes_on = || !end.load(Ordering::Relaxed);
     thread::scope(|scope| {
         let clients = [
-            scope.spawn(|| produce(&front, &topic, &goes_on)),
-            scope.spawn(|| consume(&front, &topic, &goes_on)),
-            scope.spawn(|| consume(&front, &topic, &goes_on)),
-            scope.spawn(|| come_and_go(&front, &goes_on)),
+            scope.spawn(|| produce(&through, &topic, &goes_on)),
+            scope.spawn(|| consume(&through, &topic, &goes_on)),
+            scope.spawn(|| consume(&through, &topic, &goes_on)),
+            scope.spawn(|| come_and_go(&doors, &goes_on)),
         ];
-        let faults = scope.spawn(|| disturb(&world, &goes_on));
-        // What is seen meanwhile is no more than what could be.
-        let until = Instant::now() + Duration::from_secs(seconds);
-        let mut last: Option<Scrape> = None;
-        while Instant::now() < until {
-            let scrape = front.scrape()?;
-            if let Some(last) = &last {
-                assert_counters_only_grow(last, &scrape);
-            }
-            last = Some(scrape);
-            thread::sleep(Duration::from_millis(200));
-        }
+        let disturbed = disturb(&world, &front, Duration::from_secs(seconds));
         end.store(true, Ordering::Relaxed);
-        faults.join().expect("faults")?;
+        disturbed?;
         clients
             .into_iter()
             .try_for_each(|client| client.join().expect("a client"))
@@ -81,10 +73,10 @@ fn numbers_agree_after_a_mixed_workload_with_faults() -> Result<()> {
     Ok(())
 }
 
-fn produce(front: &Front, topic: &str, goes_on: &(impl Fn() -> bool + Sync)) -> Result<()> {
+fn produce(through: &str, topic: &str, goes_on: &(impl Fn() -> bool + Sync)) -> Result<()> {
     let settings = [("linger.ms", "5"), ("compression.type", "lz4")];
     let producer: ThreadedProducer<DefaultProducerContext> =
-        librdkafka::config(&front.gateway.bootstrap(), &settings).create()?;
+        librdkafka::config(through, &settings).create()?;
     let value = "x".repeat(1000);
     let mut key = 0_u32;
     while goes_on() {
@@ -100,14 +92,13 @@ fn produce(front: &Front, topic: &str, goes_on: &(impl Fn() -> bool + Sync)) -> 
     Ok(())
 }
 
-fn consume(front: &Front, topic: &str, goes_on: &(impl Fn() -> bool + Sync)) -> Result<()> {
+fn consume(through: &str, topic: &str, goes_on: &(impl Fn() -> bool + Sync)) -> Result<()> {
     let settings = [
         ("group.id", topic),
         ("auto.offset.reset", "earliest"),
         ("auto.commit.interval.ms", "500"),
     ];
-    let consumer: BaseConsumer =
-        librdkafka::config(&front.gateway.bootstrap(), &settings).create()?;
+    let consumer: BaseConsumer = librdkafka::config(through, &settings).create()?;
     consumer.subscribe(&[topic])?;
     while goes_on() {
         let _ = consumer.poll(Duration::from_millis(100));
@@ -116,11 +107,12 @@ fn consume(front: &Front, topic: &str, goes_on: &(impl Fn() -> bool + Sync)) -> 
 }
 
 /// Connections that ask, make errors, send nonsense, leave before the answer, or say nothing.
-fn come_and_go(front: &Front, goes_on: &(impl Fn() -> bool + Sync)) -> Result<()> {
-    let mut round = 0;
-    while goes_on() {
-        round += 1;
-        let mut client = front.connect_to(1 + round % 3)?;
+fn come_and_go(doors: &[String], goes_on: &(impl Fn() -> bool + Sync)) -> Result<()> {
+    for (round, door) in doors.iter().cycle().enumerate() {
+        if !goes_on() {
+            break;
+        }
+        let mut client = RawClient::connect(door)?;
         client.set_timeout(Duration::from_secs(5))?;
         // Faults break some of these.
         let _ = match round % 6 {
@@ -135,20 +127,30 @@ fn come_and_go(front: &Front, goes_on: &(impl Fn() -> bool + Sync)) -> Result<()
     Ok(())
 }
 
-/// Slows, stops and cuts what is between the gateway and one of the brokers.
-fn disturb(world: &World, goes_on: &impl Fn() -> bool) -> Result<()> {
-    let pause = |millis| thread::sleep(Duration::from_millis(millis));
-    while goes_on() {
-        for way in [Way::Up, Way::Down] {
-            world.relay(|relay| relay.set(way, Mode::Delay(Duration::from_millis(50))));
-            pause(500);
-            world.relay(|relay| relay.set(way, Mode::Stall));
-            pause(700);
+/// Slows, stops and cuts what is between the gateway and one of the brokers. No counter goes back meanwhile.
+fn disturb(world: &World, front: &Front, time: Duration) -> Result<()> {
+    let until = Instant::now() + time;
+    let mut last = front.scrape()?;
+    let ways = [Way::Up, Way::Down];
+    for way in ways.into_iter().cycle() {
+        for mode in [
+            Mode::Delay(Duration::from_millis(50)),
+            Mode::Stall,
+            Mode::Pass,
+        ] {
             world.relay(|relay| {
-                relay.cut();
-                relay.set(way, Mode::Pass);
+                if mode == Mode::Pass {
+                    relay.cut();
+                }
+                relay.set(way, mode);
             });
-            pause(700);
+            thread::sleep(Duration::from_millis(600));
+            let next = front.scrape()?;
+            assert_counters_only_grow(&last, &next);
+            last = next;
+        }
+        if Instant::now() >= until {
+            break;
         }
     }
     Ok(())
