@@ -82,7 +82,12 @@ pub(crate) fn services() -> Services {
 
 /// Serves on a free port.
 pub(crate) fn serve(services: Services) -> Running {
-    let server = AdminServer::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
+    serve_at("127.0.0.1:0", services)
+}
+
+/// Serves there.
+pub(crate) fn serve_at(address: &str, services: Services) -> Running {
+    let server = AdminServer::bind(address.parse().expect("address")).expect("bound");
     let address = server.local_addr().expect("address");
     let health = services.health.clone();
     let handle = server.serve(services).expect("started");

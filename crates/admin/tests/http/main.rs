@@ -220,7 +220,8 @@ fn silent_connections_do_not_lock_probes_out() {
 
 #[test]
 fn shutdown_frees_the_port() {
-    let server = start();
+    // Where no other test can get the port that is free then.
+    let server = common::serve_at("127.0.0.9:0", common::services());
     let address = server.address;
     assert_eq!(server.ask("GET", "/versions", "").code, 200);
     server.handle.shutdown();
