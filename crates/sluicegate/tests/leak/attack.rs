@@ -139,7 +139,7 @@ fn is_in_table((api, version): Pair) -> bool {
 
 /// From the environment.
 fn requests() -> usize {
-    const EVERYDAY: usize = 3000;
+    const EVERYDAY: usize = 2000;
     let given = std::env::var("SLUICEGATE_TEST_LEAK_REQUESTS").ok();
     given.and_then(|text| text.parse().ok()).unwrap_or(EVERYDAY)
 }

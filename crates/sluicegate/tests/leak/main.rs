@@ -19,7 +19,7 @@
 //! | [`attack`] | the test |
 //! | [`control`] | what Kafka itself says is found by the same search |
 //!
-//! `SLUICEGATE_TEST_LEAK_REQUESTS` is the number of requests, 3000 if unset; the full proof takes 100000.
+//! `SLUICEGATE_TEST_LEAK_REQUESTS` is the number of requests, 2000 if unset; the full proof takes 100000.
 //! `SLUICEGATE_TEST_SEED` repeats a run.
 
 mod aim;
