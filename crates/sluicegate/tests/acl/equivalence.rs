@@ -17,6 +17,16 @@ use crate::world::{Clients, World};
 /// How many ask at once.
 const ASKERS: usize = 4;
 
+/// What one test asks of these changes what another is told: each new producer counts the epoch of its transactional id up.
+const IN_TURN: [ApiKey; 3] = [
+    ApiKey::INIT_PRODUCER_ID,
+    ApiKey::DESCRIBE_TRANSACTIONS,
+    ApiKey::LIST_TRANSACTIONS,
+];
+
+/// Held while a version of one of [`IN_TURN`] is compared.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn every_api_key_of_the_table_has_questions_or_a_reason() {
     let missing: Vec<String> = ApiKey::all()
@@ -88,6 +98,9 @@ fn compare_api(
     principals: &[String],
     askers: &[Mutex<[Clients<'_>; 2]>],
 ) -> Vec<String> {
+    let _turn = IN_TURN
+        .contains(&api)
+        .then(|| TURN.lock().expect("nobody panicked"));
     let failures = Mutex::new(Vec::new());
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
