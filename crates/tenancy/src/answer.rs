@@ -21,6 +21,26 @@ use crate::request::{BROKER, BROKER_LOGGER, GROUP, Surroundings, TOPIC};
 use crate::special::Finish;
 use crate::tenant::{Physical, Tenant};
 
+/// What changes in an answer. What else decides over it stands beside such a field, or around it.
+const INTEREST: Interest = NAMES.and(IDS);
+
+const NAMES: Interest = Interest::of(&[
+    Entity::TopicName,
+    Entity::TopicPattern,
+    Entity::GroupId,
+    Entity::TransactionalId,
+    Entity::CoordinatorKey,
+    Entity::ResourceName,
+    Entity::GroupSubscription,
+    Entity::GroupAssignment,
+    Entity::ClientHost,
+    Entity::ClusterId,
+    Entity::ErrorMessage,
+    Entity::IsInternal,
+]);
+
+const IDS: Interest = Interest::of(&[Entity::TopicId]);
+
 /// What is known of a request when its answer comes.
 pub(crate) struct Told {
     api: ApiKey,
@@ -81,26 +101,13 @@ impl Told {
 
 /// Whether answers of this kind hold anything that has another name for clients.
 fn is_interesting(api: ApiKey, version: i16, tenant: &Tenant) -> bool {
-    static NAMES: Plans = Plans::new(Interest::of(&[
-        Entity::TopicName,
-        Entity::TopicPattern,
-        Entity::GroupId,
-        Entity::TransactionalId,
-        Entity::CoordinatorKey,
-        Entity::ResourceName,
-        Entity::GroupSubscription,
-        Entity::GroupAssignment,
-        Entity::ClientHost,
-        Entity::ClusterId,
-        Entity::ErrorMessage,
-        Entity::IsInternal,
-    ]));
-    static IDS: Plans = Plans::new(Interest::of(&[Entity::TopicId]));
+    static BY_NAME: Plans = Plans::new(NAMES);
+    static BY_ID: Plans = Plans::new(IDS);
     let has = |plans: &'static Plans| {
         let plan = plans.get(api, version, Direction::Response);
         plan.is_some_and(wire::plan::Plan::is_interested)
     };
-    has(&NAMES) || (tenant.has_aliases() && has(&IDS))
+    has(&BY_NAME) || (tenant.has_aliases() && has(&BY_ID))
 }
 
 /// Makes a client's answer of Kafka's.
@@ -146,7 +153,12 @@ impl Back {
     /// The answer is not understood.
     pub fn apply(&self, version: i16, body: &[u8]) -> Result<Vec<u8>, TreeError> {
         let told = &self.told;
-        let mut root = tree::decode(told.api, self.version, Direction::Response, body)?;
+        let dir = Direction::Response;
+        let stays = version == self.version && matches!(told.finish, Finish::Nothing);
+        let mut root = match stays {
+            true => tree::decode_around(told.api, self.version, dir, body, INTEREST)?,
+            false => tree::decode(told.api, self.version, dir, body)?,
+        };
         let around = Surroundings {
             consumer: told.consumer,
             ..Surroundings::default()
@@ -160,7 +172,7 @@ impl Back {
             root.edit_list(array, |list| list.extend(elements.iter().cloned()));
         }
         told.finish.apply(&mut root);
-        Ok(tree::encode(told.api, version, Direction::Response, &root))
+        Ok(tree::encode(told.api, version, dir, &root))
     }
 }
 
@@ -255,15 +267,17 @@ impl Down<'_> {
                 many if many > 1 && of > 1 => known.get(seen..=seen).unwrap_or_default(),
                 _ => &known,
             };
-            if chosen.is_empty() {
+            let Some((last, more)) = chosen.split_last() else {
                 continue;
-            }
+            };
             self.record(&mut record, around)?;
-            for known in chosen {
+            for known in more {
                 let mut copy = record.clone();
                 rename(&mut copy, known);
                 kept.push(Node::Record(copy));
             }
+            rename(&mut record, last);
+            kept.push(Node::Record(record));
         }
         *list = kept;
         Ok(())

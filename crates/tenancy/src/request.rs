@@ -22,6 +22,10 @@ use crate::rules::{Rule, rule};
 use crate::tenant::Tenant;
 use crate::{aliases, special};
 
+/// What changes in a Produce request.
+const INTEREST: Interest =
+    Interest::of(&[Entity::TopicName, Entity::TopicId, Entity::TransactionalId]);
+
 /// What a request is mapped with.
 pub struct Context<'a> {
     /// The virtual cluster of the client.
@@ -106,7 +110,12 @@ pub fn map(
     if needs_nothing(api, version, body, context.tenant) {
         return Ok(Mapped::AsIs);
     }
-    let mut root = tree::decode(api, version, Direction::Request, body)?;
+    let dir = Direction::Request;
+    // Whoever takes aliases out of a request looks at all of it.
+    let mut root = match api == ApiKey::PRODUCE && !context.tenant.has_aliases() {
+        true => tree::decode_around(api, version, dir, body, INTEREST)?,
+        false => tree::decode(api, version, dir, body)?,
+    };
     let mut told = Told::new(api, context.tenant);
     let mut asked = Asked {
         api,
@@ -140,7 +149,7 @@ pub fn map(
     }
     let upstream = asked.upstream;
     let body = (asked.changed || upstream != version)
-        .then(|| tree::encode(api, upstream, Direction::Request, &root).into());
+        .then(|| tree::encode(api, upstream, dir, &root).into());
     let back = told.into_back(upstream);
     Ok(match (&body, &back) {
         (None, None) => Mapped::AsIs,
@@ -197,8 +206,8 @@ pub(crate) struct Surroundings {
 
 impl Surroundings {
     pub(crate) fn within(mut self, record: &Record<'_>) -> Surroundings {
-        for spec in record.fields() {
-            match (spec.entity, record.get(spec.name)) {
+        for (spec, value) in record.each() {
+            match (spec.entity, value) {
                 (Entity::ResourceType, Node::Int(value)) => self.resource_type = *value,
                 (Entity::CoordinatorType, Node::Int(value)) => self.coordinator_type = *value,
                 (Entity::GroupProtocolType, Node::Text(text)) => {

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::api::{ApiKey, Direction};
+use crate::plan::Interest;
 use crate::schema::{DefaultValue, Entity, FieldSpec, FieldType};
 use crate::varint;
 use crate::walk::{WalkError, validate};
@@ -58,6 +59,8 @@ pub enum Node<'a> {
     List(Vec<Node<'a>>),
     /// A struct.
     Record(Record<'a>),
+    /// An array or a struct as the bytes that it has in the version of the body; see [`decode_around`].
+    Raw(Cow<'a, [u8]>),
 }
 
 /// The values of one struct, or of a whole message, in the order of its definition.
@@ -92,8 +95,7 @@ impl<'a> Record<'a> {
 
     /// The first value that is there and has this meaning.
     pub fn meaning(&self, entity: Entity) -> &Node<'a> {
-        let mut pairs = self.fields.iter().zip(&self.values);
-        pairs
+        self.each()
             .find(|(spec, value)| spec.entity == entity && **value != Node::Absent)
             .map_or(&Node::Absent, |(_, value)| value)
     }
@@ -102,6 +104,11 @@ impl<'a> Record<'a> {
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
         let at = self.fields.iter().position(|spec| spec.name == name)?;
         self.values.get_mut(at)
+    }
+
+    /// Every field with its value.
+    pub fn each(&self) -> impl Iterator<Item = (&'static FieldSpec, &Node<'a>)> {
+        self.fields.iter().zip(&self.values)
     }
 
     /// Sets a field. One that the struct has in no version is left alone.
@@ -137,6 +144,11 @@ impl<'a> Record<'a> {
     /// Structs of an array.
     pub fn records(&self, name: &str) -> impl Iterator<Item = &Record<'a>> {
         self.list(name).iter().filter_map(Node::as_record)
+    }
+
+    /// Bytes that it will have when written, about.
+    fn bytes(&self) -> usize {
+        self.values.iter().map(Node::bytes).sum()
     }
 
     /// Changes an array; one that is absent or null becomes empty first.
@@ -210,13 +222,27 @@ impl<'a> Node<'a> {
     /// Memory that it takes with all that is in it, bytes, about.
     pub fn weight(&self) -> usize {
         let within = match self {
-            Node::Text(Cow::Owned(text)) => text.capacity(),
+            Node::Text(Cow::Owned(bytes)) | Node::Raw(Cow::Owned(bytes)) => bytes.capacity(),
             Node::Ints(values) => values.capacity() * size_of::<i64>(),
             Node::List(list) => list.iter().map(Node::weight).sum(),
             Node::Record(record) => record.values.iter().map(Node::weight).sum(),
             _ => 0,
         };
         size_of::<Self>() + within
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Node::Absent | Node::Null => 0,
+            Node::Int(_) => size_of::<i32>(),
+            Node::Double(value) => size_of_val(value),
+            Node::Uuid(id) => id.len(),
+            Node::Text(bytes) => size_of::<i16>() + bytes.len(),
+            Node::Raw(bytes) => bytes.len(),
+            Node::Ints(values) => values.len() * size_of::<i32>(),
+            Node::List(list) => list.iter().map(Node::bytes).sum(),
+            Node::Record(record) => record.bytes(),
+        }
     }
 
     /// The same value without borrowing.
@@ -228,6 +254,7 @@ impl<'a> Node<'a> {
             Node::Double(value) => Node::Double(*value),
             Node::Uuid(value) => Node::Uuid(*value),
             Node::Text(text) => Node::Text(Cow::Owned(text.to_vec())),
+            Node::Raw(bytes) => Node::Raw(Cow::Owned(bytes.to_vec())),
             Node::Ints(values) => Node::Ints(values.clone()),
             Node::List(list) => Node::List(list.iter().map(Node::to_owned).collect()),
             Node::Record(record) => Node::Record(Record {
@@ -260,11 +287,39 @@ pub fn message(api: ApiKey, dir: Direction) -> &'static [FieldSpec] {
 }
 
 /// Validates a body and makes its tree.
+///
+/// # Errors
+/// The body is not understood, or has too many elements.
 pub fn decode(
     api: ApiKey,
     version: i16,
     dir: Direction,
     body: &[u8],
+) -> Result<Record<'_>, TreeError> {
+    decode_with(api, version, dir, body, None)
+}
+
+/// Like [`decode`], but arrays and structs that hold nothing of interest stay the bytes that they are, [`Node::Raw`], unless there are
+/// tagged fields in them that the table does not know. Such a tree can be written in the same version only.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_around(
+    api: ApiKey,
+    version: i16,
+    dir: Direction,
+    body: &[u8],
+    interest: Interest,
+) -> Result<Record<'_>, TreeError> {
+    decode_with(api, version, dir, body, Some(interest))
+}
+
+fn decode_with(
+    api: ApiKey,
+    version: i16,
+    dir: Direction,
+    body: &[u8],
+    interest: Option<Interest>,
 ) -> Result<Record<'_>, TreeError> {
     validate(api, version, dir, body)?;
     let spec = api.spec().ok_or(TreeError::Disagreement)?;
@@ -276,6 +331,8 @@ pub fn decode(
             Direction::Request => MAX_NODES.min(FREE_NODES + body.len()),
             Direction::Response => MAX_ANSWER_NODES,
         },
+        interest,
+        dull: Vec::new(),
     };
     reader.record(spec.message(dir).fields)
 }
@@ -288,7 +345,7 @@ pub fn encode(api: ApiKey, version: i16, dir: Direction, root: &Record<'_>) -> V
     let mut writer = Writer {
         version,
         flexible,
-        out: Vec::new(),
+        out: Vec::with_capacity(root.bytes()),
     };
     writer.record(root);
     writer.out
@@ -300,9 +357,101 @@ struct Reader<'a> {
     version: i16,
     flexible: bool,
     nodes_left: usize,
+    /// Of whoever wants the tree; `None`: all.
+    interest: Option<Interest>,
+    /// Definitions that have been looked at, and whether nothing in them is of interest.
+    dull: Vec<(&'static [FieldSpec], bool)>,
 }
 
 impl<'a> Reader<'a> {
+    /// Whether nobody wants to know what is in an array or a struct.
+    fn is_dull(&mut self, spec: &'static FieldSpec) -> bool {
+        let Some(interest) = self.interest else {
+            return false;
+        };
+        let FieldType::Struct(inner) = spec.ty else {
+            return spec.array && !interest.contains(spec.entity);
+        };
+        let mut known = self.dull.iter();
+        match known.find(|(fields, _)| std::ptr::eq(*fields, inner)) {
+            Some((_, dull)) => *dull,
+            None => {
+                let dull = holds_nothing(inner, interest);
+                self.dull.push((inner, dull));
+                dull
+            }
+        }
+    }
+
+    /// Passes over a field. `false`: it holds tagged fields that the table does not know.
+    fn skip(&mut self, spec: &'static FieldSpec) -> Result<bool, TreeError> {
+        if !spec.array {
+            return self.skip_value(spec);
+        }
+        let Some(count) = self.length(false)? else {
+            return Ok(true);
+        };
+        if let Some(size) = spec.ty.fixed_size() {
+            let size = count.checked_mul(size).ok_or(TreeError::Disagreement)?;
+            return self.take(size).map(|_| true);
+        }
+        let mut known = true;
+        for _ in 0..count {
+            known &= match spec.ty {
+                FieldType::Struct(inner) => self.skip_record(inner)?,
+                _ => self.skip_value(spec)?,
+            };
+        }
+        Ok(known)
+    }
+
+    fn skip_value(&mut self, spec: &'static FieldSpec) -> Result<bool, TreeError> {
+        match spec.ty {
+            FieldType::Struct(inner) => {
+                let nullable = spec.nullable.contains(self.version);
+                if nullable && (self.array::<1>()?[0] as i8) < 0 {
+                    return Ok(true);
+                }
+                self.skip_record(inner)
+            }
+            ty => {
+                let size = match ty.fixed_size() {
+                    Some(size) => size,
+                    None => self.length(matches!(ty, FieldType::String))?.unwrap_or(0),
+                };
+                self.take(size).map(|_| true)
+            }
+        }
+    }
+
+    fn skip_record(&mut self, fields: &'static [FieldSpec]) -> Result<bool, TreeError> {
+        let mut known = true;
+        for spec in fields {
+            let here = spec.versions.contains(self.version)
+                && !(self.flexible && spec.tagged.contains(self.version));
+            if here {
+                known &= self.skip(spec)?;
+            }
+        }
+        if !self.flexible {
+            return Ok(known);
+        }
+        for _ in 0..self.varint()? {
+            let tag = self.varint()?;
+            let size = self.varint()? as usize;
+            let content = self.take(size)?;
+            let is_meant = |spec: &&FieldSpec| is_tagged(spec, self.version, tag);
+            let Some(spec) = fields.iter().find(is_meant) else {
+                known = false;
+                continue;
+            };
+            let after = std::mem::replace(&mut self.rest, content);
+            known &= self.skip(spec)?;
+            self.rest = after;
+        }
+        Ok(known)
+    }
+
     fn record(&mut self, fields: &'static [FieldSpec]) -> Result<Record<'a>, TreeError> {
         self.nodes_left = self
             .nodes_left
@@ -327,26 +476,30 @@ impl<'a> Reader<'a> {
             let tag = self.varint()?;
             let size = self.varint()? as usize;
             let content = self.take(size)?;
-            let known = record.fields.iter().position(|spec| {
-                spec.versions.contains(self.version)
-                    && spec.tagged.contains(self.version)
-                    && spec.tag == tag
-            });
-            let Some(at) = known else {
+            let mut fields = record.fields.iter().zip(&mut record.values);
+            let known = fields.find(|(spec, _)| is_tagged(spec, self.version, tag));
+            let Some((spec, value)) = known else {
                 record.unknown.push((tag, Cow::Borrowed(content)));
                 continue;
             };
             let after = std::mem::replace(&mut self.rest, content);
-            let value = self.field(&record.fields[at])?;
+            *value = self.field(spec)?;
             if !std::mem::replace(&mut self.rest, after).is_empty() {
                 return Err(TreeError::Disagreement);
             }
-            record.values[at] = value;
         }
         Ok(())
     }
 
     fn field(&mut self, spec: &'static FieldSpec) -> Result<Node<'a>, TreeError> {
+        if self.is_dull(spec) {
+            let before = self.rest;
+            if self.skip(spec)? {
+                let (bytes, _) = before.split_at(before.len() - self.rest.len());
+                return Ok(Node::Raw(Cow::Borrowed(bytes)));
+            }
+            self.rest = before;
+        }
         if !spec.array {
             return self.value(spec);
         }
@@ -456,6 +609,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn holds_nothing(fields: &[FieldSpec], interest: Interest) -> bool {
+    fields.iter().all(|spec| match spec.ty {
+        FieldType::Struct(inner) => holds_nothing(inner, interest),
+        _ => !interest.contains(spec.entity),
+    })
+}
+
+fn is_tagged(spec: &FieldSpec, version: i16, tag: u32) -> bool {
+    spec.versions.contains(version) && spec.tagged.contains(version) && spec.tag == tag
+}
+
 struct Writer {
     version: i16,
     flexible: bool,
@@ -507,6 +671,9 @@ impl Writer {
     }
 
     fn field(&mut self, spec: &FieldSpec, value: &Node<'_>) {
+        if let Node::Raw(bytes) = value {
+            return self.out.extend_from_slice(bytes);
+        }
         let nullable = spec.nullable.contains(self.version);
         if spec.array {
             return self.array(spec, value, nullable);
@@ -621,10 +788,74 @@ impl Writer {
 mod tests {
     use crate::api::{ApiKey, Direction};
     use crate::build::default_body;
+    use crate::plan::Interest;
+    use crate::schema::Entity;
     use crate::testing::{Rng, random_body};
     use crate::walk::validate;
 
-    use super::{Record, decode, encode, message};
+    use super::{Node, Record, decode, decode_around, encode, message};
+
+    #[test]
+    fn what_is_of_no_interest_is_written_as_it_came() {
+        let interests = [
+            Interest::NONE,
+            Interest::of(&[Entity::TopicName]),
+            Interest::of(&[Entity::ErrorCode, Entity::GroupId]),
+            Interest::ALL,
+        ];
+        let mut raw = 0;
+        for api in ApiKey::all() {
+            let spec = api.spec().unwrap();
+            for version in spec.min_version..=spec.max_version {
+                for dir in [Direction::Request, Direction::Response] {
+                    let mut rng =
+                        Rng::new((api.0 as u64) << 20 | (version as u64) << 4 | dir as u64);
+                    for interest in interests {
+                        let body = random_body(api, version, dir, &mut rng);
+                        let expected = decode(api, version, dir, &body).unwrap();
+                        let tree = decode_around(api, version, dir, &body, interest).unwrap();
+                        let has_raw = |(_, value): (_, &Node<'_>)| matches!(value, Node::Raw(_));
+                        raw += usize::from(tree.each().any(has_raw));
+                        let again = encode(api, version, dir, &tree);
+                        assert_eq!(
+                            decode(api, version, dir, &again).unwrap(),
+                            expected,
+                            "{api} v{version} {dir:?}"
+                        );
+                    }
+                }
+            }
+        }
+        assert!(raw > 500, "only {raw} trees had raw bytes in them");
+    }
+
+    /// Otherwise nobody could take it out.
+    #[test]
+    fn what_the_table_does_not_know_does_not_hide() {
+        // Metadata v9, no brokers; one topic without an error, "t", internal, with one partition that has a tagged field 77.
+        let partition = [
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1][..],
+            &[1, 77, 2, b'h', b'i'],
+        ];
+        let topic = [&[0, 0, 2, b't', 1, 2][..], &partition.concat()[..], &[0; 5]];
+        let body = [
+            &[0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2][..],
+            &topic.concat()[..],
+            &[0; 5],
+        ]
+        .concat();
+        let names = Interest::of(&[Entity::TopicName]);
+        let mut tree =
+            decode_around(ApiKey::METADATA, 9, Direction::Response, &body, names).unwrap();
+        let Some(Node::List(topics)) = tree.get_mut("Topics") else {
+            panic!("no topics");
+        };
+        let topic = topics[0].as_record_mut().unwrap();
+        let Some(Node::List(partitions)) = topic.get_mut("Partitions") else {
+            panic!("partitions are not to be seen");
+        };
+        assert!(partitions[0].as_record_mut().unwrap().drop_unknown());
+    }
 
     #[test]
     fn what_is_read_is_written_again() {
