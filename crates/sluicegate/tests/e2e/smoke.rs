@@ -13,6 +13,8 @@ fn console_tools_of_all_ages() -> Result<()> {
             librdkafka::create_topic(&front.bootstrap(), &topic, 3)?;
             JavaTool::new(Tool::ConsoleProducer, client, &front.bootstrap())
                 .args(&["--topic", &topic])
+                // By default it repeats itself after a second and a half.
+                .args(&["--request-timeout-ms", "60000"])
                 .config("acks", "all")
                 .input("one\ntwo\nthree\n")
                 .run(LIMIT)?;
