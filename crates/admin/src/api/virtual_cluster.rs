@@ -154,7 +154,10 @@ impl Kind for VirtualCluster {
         let name = self.name.clone();
         let is_retired = |retired: &Arc<RetiredPrefix>| !retired.reserved;
         if snapshot.retired.get(&[&name]).is_some_and(is_retired)
-            || settled(snapshot, &name).owner(&name).is_none()
+            || settled(snapshot, &name)
+                .collect::<Prefixes>()
+                .owner(&name)
+                .is_none()
         {
             return false;
         }
@@ -255,7 +258,7 @@ fn check_prefix(
         let msg = format!("{this} cannot be made: {reason}.");
         Err(ApiError::new(StatusCode::CONFLICT, "Already in use", msg))
     };
-    let before = settled(at.snapshot, name);
+    let before: Prefixes = settled(at.snapshot, name).collect();
     match before.same(name) {
         Some(same) if **same != *name => {
             return refused(format!(
@@ -271,7 +274,7 @@ fn check_prefix(
             "of its name and '{other}' one is the beginning of the other (GATEWAY_VIRTUAL_CLUSTERS_STRICT)"
         ));
     }
-    let after = prefixes(at.snapshot, name);
+    let after: Prefixes = settled(at.snapshot, name).chain([name]).collect();
     let is_new = |physical: &&PhysicalName| {
         after.owns(name, &physical.name) && !before.owns(name, &physical.name)
     };
@@ -320,19 +323,12 @@ fn reserved(name: &str, fault: NameFault) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, title, msg)
 }
 
-/// All prefixes, and this one.
-fn prefixes(snapshot: &Snapshot, name: &str) -> Prefixes {
-    let vclusters = snapshot.virtual_clusters.iter().map(|v| v.name.as_str());
-    let retired = snapshot.retired.iter().map(|r| r.name.as_str());
-    vclusters.chain(retired).chain([name]).collect()
-}
-
-/// Whose names were before one of this name is made: what is reserved for it counts for nothing.
-fn settled(snapshot: &Snapshot, name: &str) -> Prefixes {
+/// All prefixes before one of this name is made: what is reserved for it counts for nothing.
+fn settled<'a>(snapshot: &'a Snapshot, name: &'a str) -> impl Iterator<Item = &'a str> {
     let vclusters = snapshot.virtual_clusters.iter().map(|v| v.name.as_str());
     let retired = snapshot.retired.iter();
-    let retired = retired.filter(|r| !(r.reserved && r.name == name));
-    vclusters.chain(retired.map(|r| r.name.as_str())).collect()
+    let retired = retired.filter(move |r| !(r.reserved && r.name == name));
+    vclusters.chain(retired.map(|r| r.name.as_str()))
 }
 
 fn some(names: &[&PhysicalName]) -> String {
