@@ -303,8 +303,13 @@ impl Connection {
         if frame_len <= inspect::MAX && !self.have(giving, &leg, frame_len).await? {
             return Ok(false);
         }
+        let seen = (frame_len <= inspect::MAX).then(|| {
+            let frame = giving.window.bytes().get(PREFIX..frame_len);
+            inspect::look(api, version, frame.unwrap_or_default())
+        });
         if api == ApiKey::PRODUCE
-            && let Some(work) = self.telling(giving, frame_len, version)?
+            && seen.is_none_or(|seen| seen.error.is_some())
+            && let Some(work) = self.telling(version)?
         {
             let frame = self
                 .worked(giving, treatment, api, version, correlation_id, &work)
@@ -313,8 +318,8 @@ impl Connection {
         }
         let tally = self.tally.as_ref();
         giving.tap = tally.and_then(|tally| tally.answer(api, version, frame_len, asked));
-        if frame_len <= inspect::MAX {
-            self.inspect(api, version, &giving.window.bytes()[..frame_len]);
+        if let Some(seen) = seen {
+            self.in_flight.timings.seen(seen, Origin::Broker);
             self.arrived(&leg, api);
         } else {
             let beginning = PREFIX + inspect::BEGINNING;
@@ -343,13 +348,8 @@ impl Connection {
         Ok(delivered)
     }
 
-    /// Work for an answer to a Produce request that went as it came into a virtual cluster: brokers print names into texts of errors.
-    fn telling(
-        &self,
-        giving: &Giving,
-        frame_len: usize,
-        version: i16,
-    ) -> Result<Option<Work>, Failure> {
+    /// Work for an answer with errors to a Produce request that went as it came into a virtual cluster: brokers print names into the texts.
+    fn telling(&self, version: i16) -> Result<Option<Work>, Failure> {
         let security = &self.worker.shared.access;
         if security.mode != SecurityMode::GatewayManaged {
             return Ok(None);
@@ -358,13 +358,6 @@ impl Connection {
         let Some(tenant) = tenant.filter(|tenant| !tenant.is_passthrough()) else {
             return Ok(None);
         };
-        if frame_len <= inspect::MAX {
-            let frame = giving.window.bytes().get(PREFIX..frame_len);
-            let seen = inspect::look(ApiKey::PRODUCE, version, frame.unwrap_or_default());
-            if seen.error.is_none() {
-                return Ok(None);
-            }
-        }
         let back = Back::unasked(ApiKey::PRODUCE, version, &tenant);
         Ok(back.map(|back| Work {
             back: Some(Box::new(back)),
