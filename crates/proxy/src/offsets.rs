@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use config::SecurityMode;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -15,13 +14,12 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     BrokerId, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
 };
-use kafka_protocol::protocol::{Decodable, Request, StrBytes};
-use state::{Call, Node, Transport, TransportError};
+use kafka_protocol::protocol::StrBytes;
+use state::{Node, TransportError, ask};
 use telemetry::metrics::{Committed, Topic, Topics};
 use telemetry::targets::METRICS;
 use tenancy::{PASSTHROUGH, Tenant};
 use tokio::time::{MissedTickBehavior, interval};
-use wire::api::{ApiKey, Direction};
 use wire::error_code::{NONE, UNKNOWN_TOPIC_OR_PARTITION};
 
 use crate::access::Security;
@@ -133,7 +131,7 @@ impl Poller {
             let request = MetadataRequest::default()
                 .with_topics(Some(topics.collect()))
                 .with_allow_auto_topic_creation(false);
-            let answer = self.ask(Node::Bootstrap, METADATA, request).await?;
+            let answer = ask(&self.client, Node::Bootstrap, METADATA, |_| request).await?;
             let mut leaders = ByLeader::new();
             for topic in &answer.topics {
                 let Some(name) = topic.name.as_ref().map(|name| name.as_str()) else {
@@ -194,7 +192,7 @@ impl Poller {
             let request = ListOffsetsRequest::default()
                 .with_replica_id(BrokerId(-1))
                 .with_topics(topics);
-            let answer = self.ask(node.clone(), LIST_OFFSETS, request).await?;
+            let answer = ask(&self.client, node.clone(), LIST_OFFSETS, |_| request).await?;
             for topic in &answer.topics {
                 let known = wanted.get(topic.name.as_str());
                 for partition in &topic.partitions {
@@ -231,7 +229,7 @@ impl Poller {
                 .iter()
                 .map(|name| StrBytes::from_string((*name).clone()));
             let request = FindCoordinatorRequest::default().with_coordinator_keys(keys.collect());
-            let answer = self.ask(Node::Bootstrap, FIND_COORDINATOR, request).await?;
+            let answer = ask(&self.client, Node::Bootstrap, FIND_COORDINATOR, |_| request).await?;
             for found in &answer.coordinators {
                 if found.error_code == NONE {
                     let node = node(&found.host, found.port)?;
@@ -265,7 +263,7 @@ impl Poller {
                 .with_topics(None)
         });
         let request = OffsetFetchRequest::default().with_groups(groups.collect());
-        let answer = self.ask(node.clone(), OFFSET_FETCH, request).await?;
+        let answer = ask(&self.client, node.clone(), OFFSET_FETCH, |_| request).await?;
         for group in &answer.groups {
             let Some((vcluster, name)) = wanted.get(group.group_id.as_str()) else {
                 continue;
@@ -313,32 +311,6 @@ impl Poller {
 
     fn forget(&self, topic: &Topic) {
         self.topics().topic_deleted(topic.vcluster(), topic.name());
-    }
-
-    /// The answer is walked before it is decoded, because typed decoders trust the lengths they read.
-    async fn ask<R: Request + Send + 'static>(
-        &self,
-        to: Node,
-        (min_version, max_version): (i16, i16),
-        request: R,
-    ) -> Result<R::Response, TransportError> {
-        let api = ApiKey(R::KEY);
-        let call = Call {
-            api,
-            min_version,
-            max_version,
-            encode: Box::new(move |version| {
-                let mut body = BytesMut::new();
-                request
-                    .encode(&mut body, version)
-                    .map_err(|error| error.to_string())?;
-                Ok(body.freeze())
-            }),
-        };
-        let mut reply = self.client.call(to, call).await?;
-        wire::walk::validate(api, reply.version, Direction::Response, &reply.body)
-            .map_err(TransportError::malformed)?;
-        R::Response::decode(&mut reply.body, reply.version).map_err(TransportError::malformed)
     }
 }
 

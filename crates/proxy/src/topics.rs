@@ -6,21 +6,18 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use authorization::TopicNames;
-use bytes::BytesMut;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use state::{Call, Node, Transport, TransportError};
+use kafka_protocol::protocol::StrBytes;
+use state::{Node, TransportError, ask};
 use tenancy::Tenant;
 use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
-use wire::api::{ApiKey, Direction};
 
 use crate::upstream::client::Client;
 
 /// The first version of Metadata that can be asked by id, and the highest that the typed codec knows.
-const BY_ID: i16 = 12;
-const NEWEST: i16 = 12;
+const METADATA: (i16, i16) = (12, 12);
 
 /// Topics are created and deleted; an id is never used twice. Beyond this many names everything is asked anew.
 const MAX_KNOWN: usize = 200_000;
@@ -236,29 +233,10 @@ impl Topics {
         &self,
         topics: Option<Vec<MetadataRequestTopic>>,
     ) -> Result<MetadataResponse, TransportError> {
-        let call = Call {
-            api: ApiKey::METADATA,
-            min_version: BY_ID,
-            max_version: NEWEST,
-            encode: Box::new(move |version| {
-                let mut body = BytesMut::new();
-                MetadataRequest::default()
-                    .with_topics(topics)
-                    .with_allow_auto_topic_creation(false)
-                    .encode(&mut body, version)
-                    .map_err(|error| error.to_string())?;
-                Ok(body.freeze())
-            }),
-        };
-        let mut reply = self.client.call(Node::Bootstrap, call).await?;
-        wire::walk::validate(
-            ApiKey::METADATA,
-            reply.version,
-            Direction::Response,
-            &reply.body,
-        )
-        .map_err(TransportError::malformed)?;
-        MetadataResponse::decode(&mut reply.body, reply.version).map_err(TransportError::malformed)
+        let request = MetadataRequest::default()
+            .with_topics(topics)
+            .with_allow_auto_topic_creation(false);
+        ask(&self.client, Node::Bootstrap, METADATA, |_| request).await
     }
 
     fn learn(&self, answer: &MetadataResponse) -> Arc<Names> {

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{Asked, NameOf, PhysicalCluster, PhysicalName};
-use bytes::BytesMut;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
     ListGroupsRequest, ListTransactionsRequest, MetadataRequest, MetadataResponse, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 use proxy::Client;
-use state::{Call, Node, Transport, TransportError};
+use state::{Node, TransportError, ask};
 use tokio::time::{Instant, sleep};
-use wire::api::{ApiKey, Direction};
 use wire::error_code::{
     COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NONE, NOT_COORDINATOR,
     UNKNOWN_TOPIC_OR_PARTITION,
@@ -76,24 +74,22 @@ impl Physical {
                 host: broker.host.as_str().into(),
                 port: u16::try_from(broker.port).map_err(TransportError::malformed)?,
             };
-            let groups = self
-                .coordinator("ListGroups", || async {
-                    let request = ListGroupsRequest::default();
-                    let groups = ask(&self.client, node.clone(), LIST_GROUPS, request).await?;
-                    Ok((groups.error_code, groups))
-                })
-                .await?;
+            let groups = coordinator("ListGroups", || async {
+                let request = ListGroupsRequest::default();
+                let groups = ask(&self.client, node.clone(), LIST_GROUPS, |_| request).await?;
+                Ok((groups.error_code, groups))
+            })
+            .await?;
             for group in &groups.groups {
                 take(NameOf::Group, &group.group_id);
             }
-            let listed = self
-                .coordinator("ListTransactions", || async {
-                    let request = ListTransactionsRequest::default();
-                    let listed =
-                        ask(&self.client, node.clone(), LIST_TRANSACTIONS, request).await?;
-                    Ok((listed.error_code, listed))
-                })
-                .await;
+            let listed = coordinator("ListTransactions", || async {
+                let request = ListTransactionsRequest::default();
+                let listed =
+                    ask(&self.client, node.clone(), LIST_TRANSACTIONS, |_| request).await?;
+                Ok((listed.error_code, listed))
+            })
+            .await;
             let listed = match listed {
                 Ok(listed) => listed,
                 // Brokers before 3.0 do not tell.
@@ -107,29 +103,6 @@ impl Physical {
         Ok(found.into_iter().collect())
     }
 
-    /// Asks a coordinator, for a while again if it is just coming or going.
-    async fn coordinator<A, F>(&self, asked: &str, ask: impl Fn() -> F) -> Result<A, TransportError>
-    where
-        F: Future<Output = Result<(i16, A), TransportError>>,
-    {
-        let deadline = Instant::now() + COORDINATORS_WITHIN;
-        loop {
-            match ask().await? {
-                (NONE, answer) => return Ok(answer),
-                (COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR, _)
-                    if Instant::now() < deadline =>
-                {
-                    sleep(COORDINATORS_EVERY).await
-                }
-                (code, _) => {
-                    return Err(TransportError::malformed(format!(
-                        "{asked}: Kafka answers error {code}"
-                    )));
-                }
-            }
-        }
-    }
-
     async fn metadata(
         &self,
         topics: Option<Vec<MetadataRequestTopic>>,
@@ -137,7 +110,7 @@ impl Physical {
         let request = MetadataRequest::default()
             .with_topics(topics)
             .with_allow_auto_topic_creation(false);
-        ask(&self.client, Node::Bootstrap, METADATA, request).await
+        ask(&self.client, Node::Bootstrap, METADATA, |_| request).await
     }
 }
 
@@ -167,33 +140,29 @@ impl PhysicalCluster for Physical {
     }
 }
 
-fn fold(name: &str) -> String {
-    name.replace('.', "_")
+/// Asks a coordinator, for a while again if it is just coming or going.
+async fn coordinator<A, F>(asked: &str, ask: impl Fn() -> F) -> Result<A, TransportError>
+where
+    F: Future<Output = Result<(i16, A), TransportError>>,
+{
+    let deadline = Instant::now() + COORDINATORS_WITHIN;
+    loop {
+        match ask().await? {
+            (NONE, answer) => return Ok(answer),
+            (COORDINATOR_LOAD_IN_PROGRESS | COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR, _)
+                if Instant::now() < deadline =>
+            {
+                sleep(COORDINATORS_EVERY).await
+            }
+            (code, _) => {
+                return Err(TransportError::malformed(format!(
+                    "{asked}: Kafka answers error {code}"
+                )));
+            }
+        }
+    }
 }
 
-/// Asks in the highest version between these two that the broker knows, too. The answer is walked before it is decoded,
-/// because typed decoders trust the lengths they read.
-async fn ask<R: Request + Send + 'static>(
-    client: &Client,
-    to: Node,
-    (min_version, max_version): (i16, i16),
-    request: R,
-) -> Result<R::Response, TransportError> {
-    let api = ApiKey(R::KEY);
-    let call = Call {
-        api,
-        min_version: min_version.max(<R::Response as Message>::VERSIONS.min),
-        max_version,
-        encode: Box::new(move |version| {
-            let mut body = BytesMut::new();
-            request
-                .encode(&mut body, version)
-                .map_err(|error| error.to_string())?;
-            Ok(body.freeze())
-        }),
-    };
-    let mut reply = client.call(to, call).await?;
-    wire::walk::validate(api, reply.version, Direction::Response, &reply.body)
-        .map_err(TransportError::malformed)?;
-    R::Response::decode(&mut reply.body, reply.version).map_err(TransportError::malformed)
+fn fold(name: &str) -> String {
+    name.replace('.', "_")
 }

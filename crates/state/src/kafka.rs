@@ -166,7 +166,12 @@ impl Kafka {
         patience: Duration,
         request: impl FnOnce(i16) -> R + Send + 'static,
     ) -> Result<R::Response, Failure> {
-        let asked = ask::<R>(self.transport.as_ref(), to, max_version, request);
+        let asked = ask::<R>(
+            self.transport.as_ref(),
+            to.clone(),
+            (0, max_version),
+            request,
+        );
         timeout(patience, asked)
             .await
             .map_err(|_| Failure::TimedOut)?

@@ -53,6 +53,6 @@ pub use resource::Resource;
 pub use snapshot::{Snapshot, Table};
 pub use store::{Options, Status, Store, Upsert};
 pub use topic::StoreTopic;
-pub use transport::{Answering, Call, Encode, Node, Reply, Transport, TransportError};
+pub use transport::{Answering, Call, Encode, Node, Reply, Transport, TransportError, ask};
 pub use virtual_cluster::{AclMode, DeclaredAcl, RetiredPrefix, VirtualCluster};
 pub use write::Changes;

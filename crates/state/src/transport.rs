@@ -97,21 +97,27 @@ impl TransportError {
     }
 }
 
-/// Asks in the highest common version up to `max_version`; `request` is made for the version agreed upon. The answer is
-/// walked before it is decoded, because typed decoders trust the lengths they read.
-pub(crate) async fn ask<R>(
+/// Asks in the highest version of `versions` (lowest and highest) that the broker and the typed codec know, too; `request` is made for the
+/// version agreed upon. The answer is walked before it is decoded, because typed decoders trust the lengths they read.
+///
+/// # Errors
+///
+/// What [`Transport::call`] says, and [`TransportError::malformed`] for a request that cannot be encoded and for an answer that is none.
+pub async fn ask<R>(
     transport: &dyn Transport,
-    to: &Node,
-    max_version: i16,
+    to: Node,
+    versions: (i16, i16),
     request: impl FnOnce(i16) -> R + Send + 'static,
 ) -> Result<R::Response, TransportError>
 where
     R: Request,
 {
     let api = ApiKey(R::KEY);
+    let (min_version, max_version) = versions;
+    let typed = R::VERSIONS.min.max(<R::Response as Message>::VERSIONS.min);
     let call = Call {
         api,
-        min_version: R::VERSIONS.min.max(<R::Response as Message>::VERSIONS.min),
+        min_version: min_version.max(typed),
         max_version,
         encode: Box::new(move |version| {
             let mut body = BytesMut::new();
@@ -121,7 +127,7 @@ where
             Ok(body.freeze())
         }),
     };
-    let Reply { version, mut body } = transport.call(to.clone(), call).await?;
+    let Reply { version, mut body } = transport.call(to, call).await?;
     wire::walk::validate(api, version, Direction::Response, &body)
         .map_err(TransportError::malformed)?;
     R::Response::decode(&mut body, version).map_err(TransportError::malformed)
