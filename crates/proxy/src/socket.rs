@@ -103,6 +103,10 @@ impl Socket {
     /// Writes some bytes of the slices.
     pub(crate) async fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let count = poll_fn(|cx| match &mut *self.inner.borrow_mut() {
+            // The kernel does less for a plain buffer than for a list of one.
+            Inner::Plain(stream) if slices.len() == 1 => {
+                Pin::new(stream).poll_write(cx, slices.first().map_or(&[], |only| only))
+            }
             Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         })

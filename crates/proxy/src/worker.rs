@@ -120,7 +120,10 @@ impl WorkerHandle {
             .name(format!("worker-{index}"))
             .spawn(move || {
                 let set = LocalSet::new();
-                set.block_on(&runtime, run(index, shared, accepted, counter));
+                // A task of its own: what is handed to `block_on` is polled whenever any task has been.
+                set.block_on(&runtime, async move {
+                    let _ = tokio::task::spawn_local(run(index, shared, accepted, counter)).await;
+                });
             })
             .map_err(GatewayError::Worker)?;
         Ok(WorkerHandle { queue, connections })

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use authorization::AnswerWork;
 use bytes::Bytes;
 use tenancy::{Back, Tenant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wire::api::ApiKey;
 
+use super::signal::{Bell, holds};
 use super::tally::Owed;
 use super::timing::{Timings, Way};
 use crate::upstream::pool::SharedAnswer;
@@ -60,8 +61,7 @@ pub(crate) struct InFlight {
     queue: RefCell<VecDeque<Pending>>,
     outstanding: Cell<usize>,
     limit: usize,
-    arrived: Notify,
-    departed: Notify,
+    departed: Bell,
     pub(super) timings: Timings,
 }
 
@@ -71,8 +71,7 @@ impl InFlight {
             queue: RefCell::default(),
             outstanding: Cell::new(0),
             limit,
-            arrived: Notify::new(),
-            departed: Notify::new(),
+            departed: Bell::default(),
             timings,
         }
     }
@@ -87,7 +86,6 @@ impl InFlight {
         self.timings.owed(pending.api, way);
         self.queue.borrow_mut().push_back(pending);
         self.outstanding.set(self.outstanding.get() + 1);
-        self.arrived.notify_one();
     }
 
     /// The next answer to give. It stays outstanding until [`InFlight::done`].
@@ -105,7 +103,7 @@ impl InFlight {
             self.timings.written(count);
             self.outstanding
                 .set(self.outstanding.get().saturating_sub(count));
-            self.departed.notify_one();
+            self.departed.ring();
         }
     }
 
@@ -118,11 +116,9 @@ impl InFlight {
         self.outstanding.get() >= self.limit
     }
 
-    /// Waits for a request to be pushed.
+    /// Waits for a request to be pushed, for the response half, which is polled after the request half.
     pub(crate) async fn arrival(&self) {
-        while !self.has_next() {
-            self.arrived.notified().await;
-        }
+        holds(|| self.has_next()).await;
     }
 
     /// Waits until one more request may be accepted.
@@ -137,8 +133,7 @@ impl InFlight {
 
     /// Waits until fewer than `limit` answers are owed.
     pub(crate) async fn fewer_than(&self, limit: usize) {
-        while self.outstanding.get() >= limit {
-            self.departed.notified().await;
-        }
+        let fewer = || self.outstanding.get() < limit;
+        self.departed.until(fewer).await;
     }
 }

@@ -23,6 +23,7 @@ mod requests;
 mod responses;
 mod sasl;
 mod session;
+mod signal;
 mod tally;
 mod timing;
 
@@ -40,7 +41,6 @@ use authorization::ShareMember;
 use telemetry::metrics::{ANONYMOUS, Held, Origin};
 use tenancy::Subscriptions;
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use wire::walk::WalkError;
 
@@ -56,6 +56,7 @@ use crate::worker::Worker;
 use relay::Relayed;
 use sasl::Conversation;
 use session::{Introduced, Session};
+use signal::{Apart, Flag};
 use tally::Tally;
 use timing::Timings;
 
@@ -240,7 +241,7 @@ pub(crate) struct Connection {
     relayed: RefCell<Option<Relayed>>,
     leg: RefCell<Option<Rc<Leg>>>,
     /// The private leg was opened; the response half watches it even if no answer is owed (`acks=0`).
-    opened: Notify,
+    opened: Flag,
     /// When the session of the private leg has to be renewed.
     reauthenticate_at: Cell<Option<Instant>>,
     /// The private leg leads to another broker than the client meant.
@@ -262,7 +263,7 @@ pub(crate) struct Connection {
     writing: Cell<Option<Instant>>,
     /// No new request is begun; those in flight are finished.
     stopping: Cell<bool>,
-    stop: Notify,
+    stop: Flag,
     /// The broker may take its time over a request that went to the private leg.
     held: Cell<bool>,
 }
@@ -351,7 +352,7 @@ async fn meet(
         conversation: RefCell::default(),
         relayed: RefCell::default(),
         leg: RefCell::new(None),
-        opened: Notify::new(),
+        opened: Flag::default(),
         reauthenticate_at: Cell::new(None),
         substitute: Cell::new(false),
         private_for_good: Cell::new(leg.is_some()),
@@ -361,7 +362,7 @@ async fn meet(
         active: Cell::new(Instant::now()),
         writing: Cell::new(None),
         stopping: Cell::new(false),
-        stop: Notify::new(),
+        stop: Flag::default(),
         held: Cell::new(false),
     };
     if let Some(opened) = leg {
@@ -433,10 +434,12 @@ fn report(
 
 impl Connection {
     async fn run(&self) -> Result<End, Failure> {
+        // In this order: what each of them tells the ones after it is seen in the same turn.
         tokio::select! {
+            biased;
+            end = Apart::new(self.oversee()) => Ok(end),
             end = self.requests() => end,
             end = self.responses() => end,
-            end = self.oversee() => Ok(end),
         }
     }
 
@@ -496,7 +499,7 @@ impl Connection {
 
     fn stop_soon(&self) {
         self.stopping.set(true);
-        self.stop.notify_one();
+        self.stop.raise();
     }
 
     fn touch(&self) {
@@ -529,7 +532,7 @@ impl Connection {
         });
         let leg = Rc::new(leg);
         *self.leg.borrow_mut() = Some(leg.clone());
-        self.opened.notify_one();
+        self.opened.raise();
         leg
     }
 }

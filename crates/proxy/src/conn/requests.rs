@@ -113,7 +113,7 @@ impl Connection {
                     self.touch();
                     self.in_flight.timings.read(self.active.get().into_std());
                 }
-                () = self.stop.notified() => {}
+                () = self.stop.raised() => {}
                 () = self.session_due(), if position.body_left == 0 => self.renew_session().await?,
             }
         }

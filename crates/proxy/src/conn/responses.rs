@@ -174,7 +174,7 @@ impl Connection {
         let Some(leg) = leg else {
             tokio::select! {
                 () = self.in_flight.arrival() => {}
-                () = self.opened.notified() => {}
+                () = self.opened.raised() => {}
             }
             return Ok(None);
         };
