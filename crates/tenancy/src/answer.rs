@@ -7,19 +7,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wire::api::{ApiKey, Direction};
-use wire::error_code::{
-    INVALID_CONFIG, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_REQUEST,
-    POLICY_VIOLATION,
-};
 use wire::plan::{Interest, Plans};
 use wire::schema::{Entity, FieldSpec};
 use wire::tree::{self, Node, Record, TreeError};
 
 use crate::blob::{self, Blob};
-use crate::ids::TopicId;
+use crate::ids::{TopicId, Topics};
 use crate::request::{BROKER, BROKER_LOGGER, GROUP, Surroundings, TOPIC};
 use crate::special::Finish;
 use crate::tenant::{Physical, Tenant};
+use crate::words::{self, Words};
 
 /// What changes in an answer. What else decides over it stands beside such a field, or around it.
 const INTEREST: Interest = NAMES.and(IDS);
@@ -147,11 +144,30 @@ impl Back {
         names.sum::<usize>() + ids.sum::<usize>() + instead.map(Node::weight).sum::<usize>()
     }
 
-    /// The body of the answer in the client's `version`, out of Kafka's.
+    /// Whether the answer repeats what a policy of the brokers has said, which may hold the name of any topic: a client hears it only if
+    /// [`Back::apply`] is told all topics.
     ///
     /// # Errors
     /// The answer is not understood.
-    pub fn apply(&self, version: i16, body: &[u8]) -> Result<Vec<u8>, TreeError> {
+    pub fn quotes_policy(&self, body: &[u8]) -> Result<bool, TreeError> {
+        let told = &self.told;
+        if told.tenant.is_passthrough() || !words::asks_policy(told.api) {
+            return Ok(false);
+        }
+        let root = tree::decode(told.api, self.version, Direction::Response, body)?;
+        Ok(words::quotes_policy(&root))
+    }
+
+    /// The body of the answer in the client's `version`, out of Kafka's. `topics` matter if [`Back::quotes_policy`].
+    ///
+    /// # Errors
+    /// The answer is not understood.
+    pub fn apply(
+        &self,
+        version: i16,
+        body: &[u8],
+        topics: &dyn Topics,
+    ) -> Result<Vec<u8>, TreeError> {
         let told = &self.told;
         let dir = Direction::Response;
         let stays = version == self.version && matches!(told.finish, Finish::Nothing);
@@ -166,6 +182,7 @@ impl Back {
         Down {
             told,
             version: self.version,
+            topics,
         }
         .record(&mut root, around)?;
         for (array, elements) in &told.instead {
@@ -179,6 +196,7 @@ impl Back {
 struct Down<'b> {
     told: &'b Told,
     version: i16,
+    topics: &'b dyn Topics,
 }
 
 /// A topic as the client knows it.
@@ -416,10 +434,17 @@ impl Down<'_> {
                     None => return Ok(()),
                 }
             }
-            Entity::ErrorMessage if is_there => match self.text(value, code) {
-                Some(text) => Node::text(&text),
-                None => empty(),
-            },
+            Entity::ErrorMessage if is_there => {
+                let words = Words {
+                    tenant,
+                    names: &self.told.names,
+                    topics: self.topics,
+                };
+                match words.told(value.as_text().ok().flatten().unwrap_or_default(), code) {
+                    Some(text) => Node::text(&text),
+                    None => empty(),
+                }
+            }
             Entity::ClusterId if is_there => {
                 Node::text(&tenant.cluster_id(value.as_text()?.unwrap_or_default()))
             }
@@ -431,50 +456,6 @@ impl Down<'_> {
         };
         *value = new;
         Ok(())
-    }
-
-    /// What a client may read of the text of an error: brokers print physical names, and those of others, into some.
-    fn text(&self, text: &Node<'_>, code: i64) -> Option<String> {
-        const TELLING: [i16; 5] = [
-            INVALID_PARTITIONS,
-            INVALID_REPLICATION_FACTOR,
-            INVALID_CONFIG,
-            INVALID_REQUEST,
-            POLICY_VIOLATION,
-        ];
-        /// With more names than this nobody reads the texts.
-        const MAX_NAMES: usize = 100;
-        let tenant = &self.told.tenant;
-        let is_telling = TELLING
-            .into_iter()
-            .any(|telling| i64::from(telling) == code);
-        if !tenant.is_passthrough() && (!is_telling || self.told.names.len() > MAX_NAMES) {
-            return None;
-        }
-        let text = text.as_text().ok()??;
-        let mut named: Vec<(&str, &str)> = self
-            .told
-            .names
-            .iter()
-            .filter_map(|(physical, names)| Some((physical.as_str(), names.first()?.as_str())))
-            .filter(|(physical, name)| physical != name)
-            .collect();
-        if tenant.is_passthrough() && named.is_empty() {
-            return Some(text.to_owned());
-        }
-        if !is_telling || named.len() > MAX_NAMES {
-            return None;
-        }
-        named.sort_by_key(|(physical, _)| std::cmp::Reverse(physical.len()));
-        let mut said = text.to_owned();
-        for (physical, name) in &named {
-            said = said.replace(physical, name);
-        }
-        let glued = !tenant.is_passthrough() && said.contains(&**tenant.name());
-        let names_target = named
-            .iter()
-            .any(|(physical, name)| !name.contains(physical) && said.contains(physical));
-        (!glued && !names_target).then_some(said)
     }
 }
 

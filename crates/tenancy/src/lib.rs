@@ -40,6 +40,7 @@ mod rules;
 mod special;
 mod subscription;
 mod tenant;
+mod words;
 
 pub use answer::Back;
 pub use ids::{TopicId, Topics};

@@ -279,6 +279,12 @@ impl Tenant {
         (!logical.is_empty() && self.prefixes.owns(&self.prefix, physical)).then_some(logical)
     }
 
+    /// Whether a name of Kafka is that of something of another virtual cluster, as far as this one knows of others.
+    pub(crate) fn is_of_another(&self, physical: &str) -> bool {
+        let owner = self.prefixes.owner(physical);
+        owner.is_some_and(|owner| *owner != self.prefix)
+    }
+
     /// All names that a topic of Kafka has here: its own first, then aliases in order. None if it cannot be seen.
     pub fn logical_topics<'n>(&'n self, physical: &'n str) -> impl Iterator<Item = &'n str> {
         // An alias of this name hides the topic.

@@ -497,7 +497,7 @@ impl Connection {
         }
     }
 
-    fn topics(&self) -> &crate::topics::Topics {
+    pub(super) fn topics(&self) -> &crate::topics::Topics {
         &self.worker.shared.topics
     }
 

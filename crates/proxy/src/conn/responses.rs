@@ -16,7 +16,7 @@ use super::tally::{AnswerTap, Owed};
 use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
-use crate::topics::Seen;
+use crate::topics::{Known, Seen};
 use crate::upstream::Leg;
 use crate::verdict::Treatment;
 
@@ -473,10 +473,16 @@ impl Connection {
             .unwrap_or_default();
         let renamed = match &work.back {
             None => None,
-            Some(back) => Some(
-                back.apply(work.between, body)
-                    .map_err(|e| malformed(api, version, &e))?,
-            ),
+            Some(back) => {
+                let broken = |e| malformed(api, version, &e);
+                let known = match back.quotes_policy(body).map_err(broken)? {
+                    // Without them the client does not hear what the policy has said.
+                    true => self.topics().all().await.ok(),
+                    false => None,
+                };
+                let known = known.unwrap_or_else(Known::nothing);
+                Some(back.apply(work.between, body, &known).map_err(broken)?)
+            }
         };
         let body = renamed.as_deref().unwrap_or(body);
         self.in_flight.timings.remade();
