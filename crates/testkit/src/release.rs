@@ -1,10 +1,10 @@
 //! Apache Kafka releases, fetched from Maven Central with Maven and checked.
 
 use crate::dirs;
-use crate::process::{Process, Signal, Spec, tail};
+use crate::maven::{self, Jars};
+use crate::process::{Process, Signal, Spec};
 use crate::{Error, Result, ports, wait};
-use aws_lc_rs::digest;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -77,24 +77,45 @@ impl Release {
         Ok(options)
     }
 
+    /// [`Release::java_options`] with further folders or jars on the class path.
+    ///
+    /// # Errors
+    /// As [`Release::class_path`].
+    pub fn java_options_with(self, more: &[&Path]) -> Result<Vec<String>> {
+        let mut options = self.java_options()?;
+        if let Some(class_path) = options.last_mut() {
+            for place in more {
+                class_path.push_str(&format!(":{}", place.display()));
+            }
+        }
+        Ok(options)
+    }
+
     fn fetch(self) -> Result<String> {
         check_java()?;
         let dir = self.dir()?;
-        let libs = dir.join("libs");
-        let lock_path = dir.join("lock");
-        let lock = File::create(&lock_path)
-            .map_err(Error::io(format!("create {}", lock_path.display())))?;
-        lock.lock()
-            .map_err(Error::io(format!("lock {}", lock_path.display())))?;
-        if self.check(&libs).is_err() {
-            self.fetch_with_maven(&dir, &libs)?;
-            self.check(&libs)?;
-        }
+        let _lock = maven::lock(&dir)?;
+        let libs = self.jars(dir).ready()?;
         let class_path = format!("{}/*", libs.display());
         if self.has_brokers() && !self.archive()?.exists() {
             self.write_archive(&class_path)?;
         }
         Ok(class_path)
+    }
+
+    fn jars(self, dir: PathBuf) -> Jars {
+        let dependency = |(group, artifact, version)| {
+            format!(
+                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+                 <version>{version}</version></dependency>\n"
+            )
+        };
+        Jars {
+            name: format!("Kafka {}", self.version()),
+            dir,
+            dependencies: self.artifacts().into_iter().map(dependency).collect(),
+            pins: self.pins().to_vec(),
+        }
     }
 
     fn dir(self) -> Result<PathBuf> {
@@ -106,54 +127,6 @@ impl Release {
 
     fn archive(self) -> Result<PathBuf> {
         Ok(self.dir()?.join("classes.jsa"))
-    }
-
-    /// Fetches into a fresh folder that takes its final name last, so that an interrupted fetch leaves
-    /// nothing that looks complete. Maven checks each file against the repository's checksum (`-C`).
-    fn fetch_with_maven(self, dir: &Path, libs: &Path) -> Result<()> {
-        let fresh = dir.join("fetching");
-        for old in [&fresh, libs] {
-            if old.exists() {
-                fs::remove_dir_all(old).map_err(Error::io(format!("remove {}", old.display())))?;
-            }
-        }
-        let pom = dir.join("pom.xml");
-        fs::write(&pom, self.pom()).map_err(Error::io(format!("write {}", pom.display())))?;
-        let output = Command::new("mvn")
-            .args(["-B", "-q", "-C", "-f"])
-            .arg(&pom)
-            .arg(COPY_DEPENDENCIES)
-            .arg("-DincludeScope=runtime")
-            .arg(format!("-DoutputDirectory={}", fresh.display()))
-            .output()
-            .map_err(|error| Error::Missing {
-                program: "mvn",
-                problem: format!("Apache Maven could not be started ({error})"),
-            })?;
-        if !output.status.success() {
-            return Err(Error::Exit {
-                program: format!("mvn (fetching Kafka {})", self.version()),
-                status: output.status.code().unwrap_or(-1),
-                output: tail(&String::from_utf8_lossy(&output.stdout), 30),
-            });
-        }
-        fs::rename(&fresh, libs).map_err(Error::io(format!("rename {}", fresh.display())))
-    }
-
-    fn pom(self) -> String {
-        let mut dependencies = String::new();
-        for (group, artifact, version) in self.artifacts() {
-            dependencies.push_str(&format!(
-                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-                 <version>{version}</version></dependency>\n"
-            ));
-        }
-        format!(
-            "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n\
-             <modelVersion>4.0.0</modelVersion>\n\
-             <groupId>sluicegate</groupId><artifactId>testkit-kafka</artifactId><version>1</version>\n\
-             <dependencies>\n{dependencies}</dependencies>\n</project>\n"
-        )
     }
 
     fn artifacts(self) -> Vec<(&'static str, &'static str, &'static str)> {
@@ -225,22 +198,6 @@ impl Release {
         }
     }
 
-    fn check(self, libs: &Path) -> Result<()> {
-        for (name, pinned) in self.pins() {
-            let path = libs.join(name);
-            let bytes = fs::read(&path).map_err(Error::io(format!("read {}", path.display())))?;
-            let found = hex(digest::digest(&digest::SHA256, &bytes).as_ref());
-            if found != pinned {
-                return Err(Error::Checksum {
-                    path,
-                    found,
-                    pinned,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Runs one broker once and keeps its loaded classes in an archive: later starts need half the
     /// processor time.
     fn write_archive(self, class_path: &str) -> Result<()> {
@@ -293,9 +250,6 @@ impl Release {
     }
 }
 
-const COPY_DEPENDENCIES: &str =
-    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
-
 const START_LIMIT: Duration = Duration::from_secs(90);
 
 /// `-Xlog:disable` keeps warnings of the virtual machine out of the tools' output.
@@ -332,8 +286,4 @@ fn check_java() -> Result<()> {
             text.lines().next().unwrap_or("no version")
         ))),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

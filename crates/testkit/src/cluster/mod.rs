@@ -375,7 +375,7 @@ fn format_storage(common: &Common, cluster_id: &str, nodes: &BTreeMap<i32, Node>
         }
     }
     let status = Spec::new("kafka-storage", "java", &log)
-        .args(common.options.release.java_options()?)
+        .args(common.java_options()?)
         .args(args)
         .start()?
         .wait(LIMIT)?;

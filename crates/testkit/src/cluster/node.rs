@@ -21,6 +21,14 @@ pub(super) struct Common {
     pub(super) voters: String,
 }
 
+impl Common {
+    /// For brokers and what reads their settings.
+    pub(super) fn java_options(&self) -> Result<Vec<String>> {
+        let classes: Vec<&Path> = self.options.classes.iter().map(|dir| &**dir).collect();
+        self.options.release.java_options_with(&classes)
+    }
+}
+
 /// A broker that runs or could run.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -91,7 +99,7 @@ impl Node {
         self.write_properties(common)?;
         let logging = write_logging(&common.dir)?;
         let process = Spec::new(format!("broker {}", self.id), "java", self.log_path(common))
-            .args(common.options.release.java_options()?)
+            .args(common.java_options()?)
             .args(&common.options.java_options)
             .args(logging)
             .args(["kafka.Kafka"])

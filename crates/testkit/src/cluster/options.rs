@@ -1,6 +1,7 @@
 //! What a test may ask of a cluster.
 
 use crate::Release;
+use std::path::PathBuf;
 
 /// Brokers, versions and settings of a [`KafkaCluster`](super::KafkaCluster).
 #[derive(Clone, Debug)]
@@ -11,6 +12,7 @@ pub struct ClusterOptions {
     pub(super) users: Vec<(String, String)>,
     pub(super) properties: Vec<(String, String)>,
     pub(super) java_options: Vec<String>,
+    pub(super) classes: Vec<PathBuf>,
 }
 
 impl ClusterOptions {
@@ -25,6 +27,7 @@ impl ClusterOptions {
                 .to_vec(),
             properties: Vec::new(),
             java_options: Vec::new(),
+            classes: Vec::new(),
         }
     }
 
@@ -55,6 +58,12 @@ impl ClusterOptions {
     /// An option of the brokers' Java virtual machines, such as a `-D` property.
     pub fn java_option(mut self, option: &str) -> ClusterOptions {
         self.java_options.push(option.to_owned());
+        self
+    }
+
+    /// A folder of classes for the brokers, such as that of [`programs::policies`](crate::programs::policies).
+    pub fn classes(mut self, dir: PathBuf) -> ClusterOptions {
+        self.classes.push(dir);
         self
     }
 
