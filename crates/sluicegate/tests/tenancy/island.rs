@@ -1,4 +1,4 @@
-//! A Kafka of one broker: where it creates topics by itself, forgets offsets early, and goes away.
+//! A Kafka of one broker: where it creates topics by itself, asks policies, forgets offsets early, and goes away.
 
 use std::collections::BTreeSet;
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -14,15 +14,16 @@ use crate::message::hex;
 use crate::prepare::{assignment, join_request};
 use crate::world::{Front, LIMIT, ROOT, fresh_name, gateway_options};
 
-struct Island {
+pub(crate) struct Island {
     cluster: KafkaCluster,
-    front: Front,
-    there: RwLock<()>,
+    pub(crate) front: Front,
+    /// Whether Kafka is.
+    pub(crate) there: RwLock<()>,
 }
 
 impl Island {
     /// Started once. Whoever changes whether Kafka is there takes [`Island::there`] for writing.
-    fn get() -> Result<&'static Island> {
+    pub(crate) fn get() -> Result<&'static Island> {
         static ISLAND: OnceLock<Result<Island, String>> = OnceLock::new();
         ISLAND
             .get_or_init(|| Island::start().map_err(|error| error.to_string()))
@@ -37,7 +38,10 @@ impl Island {
                 .property("auto.create.topics.enable", "true")
                 .property("num.partitions", "1")
                 .property("offsets.retention.minutes", "1")
-                .property("offsets.retention.check.interval.ms", "1000"),
+                .property("offsets.retention.check.interval.ms", "1000")
+                .classes(testkit::programs::policies()?)
+                .property("create.topic.policy.class.name", "Policies$OfTopics")
+                .property("alter.config.policy.class.name", "Policies$OfConfigs"),
         )?;
         let front = Front::start(
             gateway_options(&cluster.bootstrap(Listener::Relayed))
@@ -50,7 +54,7 @@ impl Island {
         })
     }
 
-    fn brokers(&self) -> Caller {
+    pub(crate) fn brokers(&self) -> Caller {
         Caller::new(self.cluster.addresses(Listener::Plaintext), None)
     }
 }

@@ -17,6 +17,7 @@
 //! | [`identity`], [`access`] | who comes in, and what they may do |
 //! | [`aliases`] | topics under other names |
 //! | [`storage`] | what is kept, by one gateway and by two |
+//! | [`policies`] | what policies of brokers say |
 //! | [`island`] | brokers that create topics, forget offsets, and go away |
 //! | [`equivalence`] | a virtual cluster answers as a plain Kafka does |
 //! | [`side`] | one run of a case of that comparison |
@@ -42,6 +43,7 @@ mod message;
 mod names;
 #[path = "../shared/normal.rs"]
 mod normal;
+mod policies;
 #[path = "../differential/prepare.rs"]
 mod prepare;
 #[path = "../shared/records.rs"]
