@@ -54,6 +54,8 @@ public class Modern {
                 return copyInTransactions(topic, settings);
             case "sweep":
                 return sweep(topic, settings);
+            case "move":
+                return Movers.move(topic, settings);
             default:
                 throw new IllegalArgumentException("no such task: " + kind);
         }

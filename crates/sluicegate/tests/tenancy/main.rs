@@ -12,6 +12,7 @@
 //! | [`groups`], [`transactions`] | the same of groups and transactional ids, and all kinds of members |
 //! | [`listing`] | pages, texts of errors, addresses |
 //! | [`statics`] | a large group |
+//! | [`moving`] | groups that change their protocol |
 //! | [`attacks`] | ids, sessions and identities of others |
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
 //! | [`identity`], [`access`] | who comes in, and what they may do |
@@ -40,6 +41,7 @@ mod island;
 mod listing;
 #[path = "../shared/message.rs"]
 mod message;
+mod moving;
 mod names;
 #[path = "../shared/normal.rs"]
 mod normal;

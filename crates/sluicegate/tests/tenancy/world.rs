@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use testkit::driver::{Client, Driver};
 use testkit::oauth::{LiveIssuer, OAuthIssuer};
 use testkit::{
-    Access, Error, Gateway, GatewayOptions, KafkaCluster, Listener, Login, Release, Result, driver,
-    shared,
+    Access, ClusterOptions, Error, Gateway, GatewayOptions, KafkaCluster, Listener, Login, Release,
+    Result, driver, shared,
 };
 use wire::api::ApiKey;
 
@@ -55,7 +55,16 @@ impl World {
     }
 
     fn start() -> Result<World> {
-        let cluster = KafkaCluster::start(Release::V4_3)?;
+        let cluster = KafkaCluster::start_with(
+            ClusterOptions::new(Release::V4_3)
+                // Groups that ask for it hear sooner of new members.
+                .property("group.consumer.min.heartbeat.interval.ms", "100")
+                // What those who were killed have begun ends soon.
+                .property(
+                    "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+                    "1000",
+                ),
+        )?;
         let issuer = LiveIssuer::start(OAuthIssuer::new("https://issuer.test", "kafka")?)?;
         let front = Front::start(with_issuer(&cluster, &issuer, Listener::Relayed))?;
         front.api.account(PASSTHROUGH, ROOT)?;

@@ -9,11 +9,16 @@ use std::fs;
 
 const ROUND_TRIP: &str = include_str!("../../java/RoundTrip.java");
 const MODERN: &str = include_str!("../../java/Modern.java");
+const MOVERS: &str = include_str!("../../java/Movers.java");
 
 /// The programs of a release, as file name and text.
 fn sources(release: Release) -> &'static [(&'static str, &'static str)] {
     match release {
-        Release::V4_3 => &[("RoundTrip.java", ROUND_TRIP), ("Modern.java", MODERN)],
+        Release::V4_3 => &[
+            ("RoundTrip.java", ROUND_TRIP),
+            ("Modern.java", MODERN),
+            ("Movers.java", MOVERS),
+        ],
         Release::V2_1 | Release::V3_9 => &[("RoundTrip.java", ROUND_TRIP)],
     }
 }

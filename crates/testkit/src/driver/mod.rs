@@ -80,6 +80,9 @@ pub enum Task {
     /// the topic's users. The report has a line for each: `method = answer`, `method ! class: message`, or `method ?` if there
     /// is no call of it.
     Sweep,
+    /// Java of the current release only: move the group to the consumer protocol and back, member by member, while records come. See
+    /// `Movers.java` for the settings and the report.
+    Move,
 }
 
 impl Task {
@@ -92,6 +95,7 @@ impl Task {
             Task::Match => "match",
             Task::Copy => "copy",
             Task::Sweep => "sweep",
+            Task::Move => "move",
         }
     }
 }
@@ -279,9 +283,17 @@ impl Given<'_> {
     /// # Errors
     /// As [`Driver::run`].
     pub fn wait(self) -> Result<Report> {
-        self.report.recv_timeout(LIMIT).map_err(|_| Error::Timeout {
+        self.wait_for(LIMIT)
+    }
+
+    /// Waits for its end for at most `limit`.
+    ///
+    /// # Errors
+    /// As [`Driver::run`].
+    pub fn wait_for(self, limit: Duration) -> Result<Report> {
+        self.report.recv_timeout(limit).map_err(|_| Error::Timeout {
             what: format!("a task of {:?}", self.driver.client),
-            after: LIMIT,
+            after: limit,
             last: format!(": {}", tail(&lock(&self.driver.process).log(), 20)),
         })
     }
