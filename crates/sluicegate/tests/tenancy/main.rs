@@ -13,6 +13,7 @@
 //! | [`listing`] | pages, texts of errors, addresses |
 //! | [`statics`] | a large group |
 //! | [`moving`] | groups that change their protocol |
+//! | [`streams`] | Kafka Streams and Kafka Connect |
 //! | [`attacks`] | ids, sessions and identities of others |
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
 //! | [`identity`], [`access`] | who comes in, and what they may do |
@@ -53,6 +54,7 @@ mod records;
 mod side;
 mod statics;
 mod storage;
+mod streams;
 mod sweep;
 mod transactions;
 #[path = "../shared/way.rs"]
