@@ -36,6 +36,7 @@ pub fn effective_yaml(config: &Config) -> String {
     y.plain("workers", config.workers);
     y.map("limits", |y| limits(y, config));
     y.map("http", |y| http(y, config));
+    y.map("metrics", |y| metrics(y, config));
     if let Some(otlp) = &config.otlp {
         y.map("otlp", |y| {
             y.text(
@@ -311,6 +312,39 @@ fn http(y: &mut Yaml, config: &Config) {
         if let Some(trust_store) = &tls.trust_store {
             y.map("trustStore", |y| store(y, "trustStore", trust_store));
         }
+    }
+}
+
+fn metrics(y: &mut Yaml, config: &Config) {
+    let (limits, topics) = (&config.metrics, &config.topic_metrics);
+    y.plain("users", limits.users);
+    y.plain("maxUsers", limits.max_users);
+    y.plain("maxVclusters", limits.max_vclusters);
+    y.plain("lifecycle", limits.lifecycle.is_some());
+    if let Some(requests) = &limits.lifecycle {
+        y.texts("lifecycleApiKeys", requests);
+    }
+    y.plain("topics", topics.bytes);
+    y.plain("maxTopics", topics.max_topics);
+    y.plain("offsets", topics.offsets);
+    y.plain("maxOffsetSeries", topics.max_offset_series);
+    y.plain("offsetPartitions", topics.partitions);
+    y.millis("offsetPollMs", topics.poll.unwrap_or_default());
+    for (name, pattern) in [
+        ("topicAllow", &topics.topics.allow),
+        ("topicDeny", &topics.topics.deny),
+        ("groupAllow", &topics.groups.allow),
+        ("groupDeny", &topics.groups.deny),
+    ] {
+        // As it was given: whole names have to match.
+        let given = pattern.as_ref().map(|pattern| {
+            let whole = pattern.as_str();
+            let inner = whole
+                .strip_prefix("^(?:")
+                .and_then(|p| p.strip_suffix(")$"));
+            inner.unwrap_or(whole)
+        });
+        y.optional(name, given);
     }
 }
 

@@ -379,3 +379,50 @@ fn the_effective_configuration_is_yaml_that_can_be_read_back() {
     );
     assert!(text.contains("password: \"********\""), "{text}");
 }
+
+#[test]
+fn the_effective_configuration_says_which_metrics_there_are() {
+    let shown = |settings| {
+        let text = effective_yaml(&loaded(settings).config);
+        let from = text.find("\nmetrics:\n").expect("metrics");
+        text[from..].to_owned()
+    };
+    let text = shown(&[]);
+    for line in [
+        "users: true",
+        "maxUsers: 1000",
+        "maxVclusters: 500",
+        "lifecycle: false",
+        "topics: true",
+        "maxTopics: 5000",
+        "offsets: true",
+        "maxOffsetSeries: 20000",
+        "offsetPartitions: true",
+        "offsetPollMs: 30000",
+        "topicDeny: \"__(consumer_offsets|transaction_state|share_group_state|cluster_metadata)\"",
+    ] {
+        assert!(text.contains(&format!("\n  {line}\n")), "{line} in {text}");
+    }
+    for absent in ["lifecycleApiKeys", "topicAllow", "groupAllow", "groupDeny"] {
+        assert!(!text.contains(absent), "{absent} in {text}");
+    }
+    let text = shown(&[
+        ("GATEWAY_METRICS_MAX_TOPICS", "7"),
+        ("GATEWAY_METRICS_OFFSET_POLL_MS", "0"),
+        ("GATEWAY_METRICS_TOPIC_ALLOW", "orders.*|\"x\""),
+        ("GATEWAY_METRICS_GROUP_ALLOW", "a"),
+        ("GATEWAY_METRICS_GROUP_DENY", "b"),
+        ("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true"),
+        ("GATEWAY_LIFECYCLE_METRICS_API_KEYS", "Produce,Fetch"),
+    ]);
+    for line in [
+        "maxTopics: 7",
+        "offsetPollMs: 0",
+        "topicAllow: \"orders.*|\\\"x\\\"\"",
+        "groupAllow: \"a\"",
+        "groupDeny: \"b\"",
+        "lifecycleApiKeys: [\"Produce\", \"Fetch\"]",
+    ] {
+        assert!(text.contains(&format!("\n  {line}\n")), "{line} in {text}");
+    }
+}
