@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The signals tests send.
@@ -143,7 +144,7 @@ impl Spec {
             pid,
             supervisor,
             log: self.log,
-            lines,
+            lines: Mutex::new(lines),
         })
     }
 }
@@ -173,7 +174,8 @@ pub struct Process {
     pid: u32,
     supervisor: Child,
     log: PathBuf,
-    lines: Receiver<String>,
+    /// Locked while somebody reads: a process may be looked at by many threads.
+    lines: Mutex<Receiver<String>>,
 }
 
 impl Process {
@@ -197,18 +199,22 @@ impl Process {
     /// Lines of standard output; the iterator ends with the program. Only for
     /// [`Spec::start_with_lines`].
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.lines.iter()
+        std::iter::from_fn(|| self.receiver().recv().ok())
     }
 
     /// Hands the lines over, for a reader of its own; [`Process::lines`] is empty from now on.
     pub fn take_lines(&mut self) -> Receiver<String> {
         let (_, closed) = sync_channel(0);
-        std::mem::replace(&mut self.lines, closed)
+        std::mem::replace(&mut *self.receiver(), closed)
     }
 
     /// The next line of standard output, if one comes within `limit`.
     pub fn next_line(&self, limit: Duration) -> Option<String> {
-        self.lines.recv_timeout(limit).ok()
+        self.receiver().recv_timeout(limit).ok()
+    }
+
+    fn receiver(&self) -> MutexGuard<'_, Receiver<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a signal; no error if the program has ended already.
