@@ -9,6 +9,7 @@ mod told;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,12 +50,21 @@ pub(crate) struct Tally {
     topics: Arc<Topics>,
     shared: Arc<Shared>,
     vcluster: Arc<str>,
-    names: RefCell<HashMap<Box<[u8]>, Arc<Topic>>>,
-    ids: RefCell<HashMap<[u8; 16], Arc<Topic>>>,
+    names: RefCell<Met<Box<[u8]>>>,
+    ids: RefCell<Met<[u8; 16]>>,
     waiting: RefCell<HashMap<[u8; 16], Waiting>>,
     is_looking: Cell<bool>,
     spare: RefCell<Vec<Owed>>,
     held: Cell<usize>,
+}
+
+/// Topics that a connection has met, by what its messages call them.
+#[derive(Default)]
+struct Met<K> {
+    topics: HashMap<K, Arc<Topic>>,
+    /// Those that have been forgotten elsewhere are dropped when there are so many: topics may come and go for as long as
+    /// the connection lasts.
+    tidy_at: usize,
 }
 
 /// Something about a topic.
@@ -208,35 +218,25 @@ impl Tally {
 
     /// A topic that an answer has confirmed.
     fn by_name(&self, name: &[u8]) -> Option<Arc<Topic>> {
-        if let Some(known) = self.names.borrow().get(name)
-            && !self.topics.is_stale(known)
-        {
-            return Some(Arc::clone(known));
+        if let Some(known) = self.names.borrow().get(name, &self.topics) {
+            return Some(known);
         }
         let text = std::str::from_utf8(name).ok().filter(|t| !t.is_empty())?;
         let topic = self.topics.topic(&self.vcluster, text);
         let mut names = self.names.borrow_mut();
-        if names.len() >= MAX_TOPICS {
-            names.clear();
-        }
-        names.insert(name.into(), Arc::clone(&topic));
+        names.insert(name.into(), &topic, &self.topics);
         Some(topic)
     }
 
     /// The same by id; `None`: its name is not known, or not yet.
     fn by_id(&self, id: [u8; 16]) -> Option<Arc<Topic>> {
-        if let Some(known) = self.ids.borrow().get(&id)
-            && !self.topics.is_stale(known)
-        {
-            return Some(Arc::clone(known));
+        if let Some(known) = self.ids.borrow().get(&id, &self.topics) {
+            return Some(known);
         }
         let name = self.name_of(&id, &self.shared.topics.at_hand())?;
         let topic = self.by_name(name.as_bytes())?;
         let mut ids = self.ids.borrow_mut();
-        if ids.len() >= MAX_TOPICS {
-            ids.clear();
-        }
-        ids.insert(id, Arc::clone(&topic));
+        ids.insert(id, &topic, &self.topics);
         Some(topic)
     }
 
@@ -347,6 +347,27 @@ impl Tally {
     }
 }
 
+impl<K: Eq + Hash> Met<K> {
+    fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q, all: &Topics) -> Option<Arc<Topic>>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        let known = self.topics.get(key)?;
+        (!all.is_stale(known)).then(|| Arc::clone(known))
+    }
+
+    fn insert(&mut self, key: K, topic: &Arc<Topic>, all: &Topics) {
+        if self.topics.len() >= self.tidy_at {
+            self.topics.retain(|_, topic| !all.is_stale(topic));
+            if self.topics.len() >= MAX_TOPICS {
+                self.topics.clear();
+            }
+            self.tidy_at = (2 * self.topics.len()).clamp(64, MAX_TOPICS);
+        }
+        self.topics.insert(key, Arc::clone(topic));
+    }
+}
+
 /// A request on its way.
 pub(crate) struct RequestTap {
     tap: Tap<'static>,
@@ -408,6 +429,45 @@ impl Drop for AnswerTap {
     fn drop(&mut self) {
         if let Some(asked) = self.asked.take() {
             self.tally.done(asked);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry::metrics::{Metrics, MetricsSettings};
+
+    use super::*;
+
+    #[test]
+    fn topics_that_are_gone_are_dropped() {
+        let metrics = Metrics::new(&MetricsSettings::default());
+        let all = metrics.topics();
+        let mut met = Met::<Box<[u8]>>::default();
+        let stays = all.topic("v", "stays");
+        met.insert((*b"stays").into(), &stays, all);
+        for n in 0..5000 {
+            let name = format!("goes-{n}");
+            let topic = all.topic("v", &name);
+            met.insert(name.as_bytes().into(), &topic, all);
+            assert!(met.get(name.as_bytes(), all).is_some());
+            all.topic_deleted("v", &name);
+            assert!(met.get(name.as_bytes(), all).is_none());
+            assert!(met.topics.len() <= 64, "{}", met.topics.len());
+        }
+        assert!(Arc::ptr_eq(&met.get(&b"stays"[..], all).unwrap(), &stays));
+    }
+
+    #[test]
+    fn a_connection_remembers_a_bounded_number_of_topics() {
+        let metrics = Metrics::new(&MetricsSettings::default());
+        let all = metrics.topics();
+        let topic = all.topic("v", "t");
+        let mut met = Met::<[u8; 16]>::default();
+        for n in 0..3 * MAX_TOPICS as u128 {
+            met.insert(n.to_be_bytes(), &topic, all);
+            assert!(met.topics.len() <= MAX_TOPICS);
+            assert!(met.get(&n.to_be_bytes(), all).is_some());
         }
     }
 }
