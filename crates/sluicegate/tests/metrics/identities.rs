@@ -3,7 +3,7 @@
 use testkit::raw::RawClient;
 use testkit::{Error, Result};
 
-use crate::world::{Front, METADATA, world};
+use crate::world::{BROKER, Front, METADATA, world};
 
 /// Stores a resource.
 pub(crate) fn put(front: &Front, kind: &str, path: &str, metadata: &str, spec: &str) -> Result<()> {
@@ -37,9 +37,19 @@ pub(crate) fn token(front: &Front, vcluster: &str, name: &str) -> Result<String>
         .ok_or_else(|| Error::Answer(answer.to_string()))
 }
 
-/// Logs in with PLAIN; whether the gateway agrees.
+/// Logs in with PLAIN at the port of [`BROKER`]; whether the gateway agrees.
 fn login(front: &Front, user: &str, password: &str) -> Result<(RawClient, bool)> {
-    let mut client = front.connect()?;
+    login_to(front, BROKER, user, password)
+}
+
+/// Logs in with PLAIN at the port of a broker; whether the gateway agrees.
+pub(crate) fn login_to(
+    front: &Front,
+    broker: i32,
+    user: &str,
+    password: &str,
+) -> Result<(RawClient, bool)> {
+    let mut client = front.connect_to(broker)?;
     let request = |api, version, body| testkit::raw::Request {
         api,
         version,

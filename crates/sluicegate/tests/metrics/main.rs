@@ -8,7 +8,9 @@ mod identities;
 #[path = "../shared/message.rs"]
 mod message;
 mod mixed;
+mod nodes;
 mod offsets;
+mod pool;
 mod process;
 #[path = "../shared/records.rs"]
 mod records;
@@ -16,4 +18,5 @@ mod requests;
 mod scrape;
 mod stages;
 mod topics;
+mod waits;
 mod world;

@@ -17,8 +17,8 @@ pub(crate) const ENDS: &str = "gateway_topic_log_end_offset";
 pub(crate) const FOLDED: &str = "gateway_metrics_series_folded_total";
 const BROKERS: &str = "gateway_bytes_exchanged_vcluster_total";
 
-const UP: &str = "direction=\"upstream\"";
-const DOWN: &str = "direction=\"downstream\"";
+pub(crate) const UP: &str = "direction=\"upstream\"";
+pub(crate) const DOWN: &str = "direction=\"downstream\"";
 
 /// No polls: what is shown was seen.
 pub(crate) const ONLY_SEEN: (&str, &str) = ("GATEWAY_METRICS_OFFSET_POLL_MS", "0");
@@ -38,7 +38,7 @@ pub(crate) fn call(
     decode(api, version, Direction::Response, body).map_err(Error::Answer)
 }
 
-fn send(client: &mut RawClient, api: ApiKey, version: i16, body: &Value) -> Result<i32> {
+pub(crate) fn send(client: &mut RawClient, api: ApiKey, version: i16, body: &Value) -> Result<i32> {
     let body = encode(api, version, Direction::Request, body);
     client.send(Request {
         api: api.0,
@@ -70,14 +70,14 @@ pub(crate) fn end(world: &World, topic: &str, partition: i32) -> Result<f64> {
     Ok(end as f64)
 }
 
-fn id(client: &mut RawClient, topic: &str) -> Result<Value> {
+pub(crate) fn id(client: &mut RawClient, topic: &str) -> Result<Value> {
     let ask = json!({"Topics": [{"Name": topic}], "AllowAutoTopicCreation": false});
     let answer = call(client, ApiKey::METADATA, 12, &ask)?;
     Ok(answer["Topics"][0]["TopicId"].clone())
 }
 
 /// A Produce request; where it takes an id, `id` is it.
-fn produce(topic: &str, id: &Value, version: i16, acks: i16, records: &[u8]) -> Value {
+pub(crate) fn produce(topic: &str, id: &Value, version: i16, acks: i16, records: &[u8]) -> Value {
     let mut data = json!({"PartitionData": [{"Index": 0, "Records": hex(records)}]});
     match version {
         ..=12 => data["Name"] = json!(topic),
@@ -87,7 +87,7 @@ fn produce(topic: &str, id: &Value, version: i16, acks: i16, records: &[u8]) -> 
 }
 
 /// A Fetch request outside of a session.
-fn fetch(topic: &str, id: &Value, version: i16, offset: i64) -> Value {
+pub(crate) fn fetch(topic: &str, id: &Value, version: i16, offset: i64) -> Value {
     const MAX: i32 = 64 << 20;
     let partition = json!({"Partition": 0, "FetchOffset": offset, "PartitionMaxBytes": MAX});
     let mut wanted = json!({"Partitions": [partition]});
@@ -99,7 +99,7 @@ fn fetch(topic: &str, id: &Value, version: i16, offset: i64) -> Value {
 }
 
 /// Bytes of the records in a Fetch answer.
-fn fetched(answer: &Value) -> usize {
+pub(crate) fn fetched(answer: &Value) -> usize {
     let records = &answer["Responses"][0]["Partitions"][0]["Records"];
     records.as_str().map_or(0, |text| text.len() / 2)
 }
@@ -108,7 +108,7 @@ pub(crate) fn bytes(scrape: &Scrape, topic: &str, direction: &str) -> f64 {
     scrape.sum(BYTES, &[direction, &format!("topic=\"{topic}\"")])
 }
 
-fn assert_part_of_all(scrape: &Scrape) {
+pub(crate) fn assert_part_of_all(scrape: &Scrape) {
     for direction in [UP, DOWN] {
         let (topics, all) = (
             scrape.sum(BYTES, &[direction]),

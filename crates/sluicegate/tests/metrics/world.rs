@@ -19,6 +19,16 @@ pub(crate) const ADMIN: (&str, &str) = ("admin-user", "admin-pass-1");
 /// Broker that raw clients talk to: that of the first port.
 pub(crate) const BROKER: i32 = 1;
 
+/// What makes clients authenticate.
+const SECURED: [(&str, &str); 3] = [
+    ("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED"),
+    ("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+    (
+        "GATEWAY_USER_POOL_SECRET_KEY",
+        "c2lnbmluZy1rZXktb2YtdGhlLXRlc3RzLTMyYnl0ZXM=",
+    ),
+];
+
 pub(crate) struct World {
     pub(crate) cluster: KafkaCluster,
     /// Clients are anonymous. The stages of requests are timed.
@@ -49,17 +59,16 @@ fn options(cluster: &KafkaCluster) -> GatewayOptions {
         .env("GATEWAY_ADMIN_API_USERS", &admins)
 }
 
+fn with(options: GatewayOptions, settings: &[(&str, &str)]) -> GatewayOptions {
+    let with = |options: GatewayOptions, (key, value): &(&str, &str)| options.env(key, value);
+    settings.iter().fold(options, with)
+}
+
 impl World {
     fn start() -> Result<World> {
         let cluster = KafkaCluster::start(Release::V4_3)?;
         let open = options(&cluster).env("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true");
-        let secured = options(&cluster)
-            .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
-            .env("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
-            .env(
-                "GATEWAY_USER_POOL_SECRET_KEY",
-                "c2lnbmluZy1rZXktb2YtdGhlLXRlc3RzLTMyYnl0ZXM=",
-            );
+        let secured = with(options(&cluster), &SECURED);
         Ok(World {
             open: Front {
                 gateway: open.start()?,
@@ -73,9 +82,14 @@ impl World {
 
     /// One more gateway for anonymous clients, with settings of its own.
     pub(crate) fn front(&self, settings: &[(&str, &str)]) -> Result<Front> {
-        let options = options(&self.cluster);
-        let with = |options: GatewayOptions, (key, value): &(&str, &str)| options.env(key, value);
-        let gateway = settings.iter().fold(options, with).start()?;
+        let gateway = with(options(&self.cluster), settings).start()?;
+        Ok(Front { gateway })
+    }
+
+    /// One more gateway whose clients authenticate, with settings of its own.
+    pub(crate) fn secured_front(&self, settings: &[(&str, &str)]) -> Result<Front> {
+        let options = with(options(&self.cluster), &SECURED);
+        let gateway = with(options, settings).start()?;
         Ok(Front { gateway })
     }
 
