@@ -5,9 +5,11 @@
 mod connections;
 mod health;
 mod identities;
+mod load;
 #[path = "../shared/message.rs"]
 mod message;
 mod mixed;
+mod names;
 mod nodes;
 mod offsets;
 mod pool;
