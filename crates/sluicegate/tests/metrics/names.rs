@@ -1,6 +1,6 @@
 //! Names that one client makes up, in great numbers: none of them becomes a series.
 //!
-//! `SLUICEGATE_TEST_NAMES` is how many topics, groups and users: 2000 of each if unset, the full proof takes 100000.
+//! `SLUICEGATE_TEST_NAMES` is how many topics, groups and users: 2000 of each if unset; see `docs/proofs.md`.
 
 use std::collections::BTreeSet;
 use std::thread;
