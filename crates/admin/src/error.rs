@@ -99,7 +99,7 @@ impl ApiError {
         )
     }
 
-    /// Nothing was done, for want of Kafka; worth another try.
+    /// Nothing was done, for want of Kafka or of what was kept in it; worth another try, once that is mended.
     pub(crate) fn without_kafka(msg: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", msg)
     }

@@ -71,12 +71,10 @@ impl From<StoreError> for ApiError {
                 let msg = format!("The change contradicts what is stored: {error}.");
                 ApiError::new(StatusCode::CONFLICT, "Already in use", msg)
             }
-            StoreError::Unavailable { .. } => {
+            StoreError::Unavailable { .. } | StoreError::Broken { .. } => {
                 ApiError::without_kafka(format!("The change was not made: {error}."))
             }
-            StoreError::Unsure { .. } | StoreError::Broken { .. } => {
-                ApiError::internal(format!("The change failed: {error}."))
-            }
+            StoreError::Unsure { .. } => ApiError::internal(format!("The change failed: {error}.")),
         }
     }
 }
