@@ -90,6 +90,8 @@ impl InForce {
                 let labels = [topic.suffix()];
                 catalogue.store_lag.with(labels).set(lag as f64);
                 catalogue.store_age.with(labels).set(age.as_secs_f64());
+                let broken = u8::from(sized.is_broken(topic));
+                catalogue.store_broken.with(labels).set(broken.into());
             }
         });
         show_vclusters(&metrics, &last);

@@ -39,7 +39,8 @@ struct Live {
     ends: Offsets,
     /// When a partition was last read successfully.
     read: BTreeMap<Place, Instant>,
-    broken: Option<Breakage>,
+    /// What was found, in that order; each topic once.
+    broken: Vec<Breakage>,
     /// A record of this node's own whose fate is not yet known, and whether it was seen.
     awaited: Option<(Place, i64, bool)>,
     /// Differences that full refreshes have found so far.
@@ -56,7 +57,7 @@ impl Shared {
                 mirror,
                 next,
                 ends: Offsets::new(),
-                broken: None,
+                broken: Vec::new(),
                 awaited: None,
                 differences: 0,
             }),
@@ -77,13 +78,18 @@ impl Shared {
         self.live().mirror.held(topic, key)
     }
 
+    /// The first breakage: it tells the cause.
     pub(crate) fn broken(&self) -> Option<Breakage> {
-        self.live().broken.clone()
+        self.live().broken.first().cloned()
     }
 
-    /// The first breakage stays: it tells the cause.
+    pub(crate) fn is_broken(&self, topic: StoreTopic) -> bool {
+        let live = self.live();
+        live.broken.iter().any(|breakage| breakage.topic == topic)
+    }
+
     pub(crate) fn set_broken(&self, breakage: Breakage) {
-        self.live().broken.get_or_insert(breakage);
+        self.live().broken.push(breakage);
         self.progress.send_modify(|n| *n += 1);
     }
 
@@ -199,7 +205,7 @@ impl Shared {
                 if !ends.iter().any(behind) {
                     return true;
                 }
-                if live.broken.is_some() {
+                if !live.broken.is_empty() {
                     return false;
                 }
             }

@@ -160,6 +160,11 @@ impl Store {
         }
     }
 
+    /// Whether this topic was deleted or cut off (`gateway_state_store_broken`); see [`Status::Broken`].
+    pub fn is_broken(&self, topic: StoreTopic) -> bool {
+        self.shared.is_broken(topic)
+    }
+
     /// How long ago Kafka was last read, whatever the status; below a second while all is well.
     pub fn age(&self) -> Duration {
         self.shared.age()

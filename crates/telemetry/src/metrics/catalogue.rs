@@ -155,6 +155,9 @@ metrics! {
         "Records in the gateway's own topics that were there when it last read them and that it has not taken in; 0 but for moments";
     store_age: Gauge, 1 = "gateway_state_store_last_update_seconds", ["type"],
         "Seconds since the gateway last read its own topics; below 1 while all is well, changed or not";
+    store_broken: Gauge, 1 = "gateway_state_store_broken", ["type"],
+        "1 if one of the gateway's own topics was deleted or cut off while the gateway ran: what was read before stays in force, and \
+         nothing can be changed; else 0";
     certificate_expiry: Gauge, 1 = "gateway_certificate_expiry_seconds", ["use"],
         "When the certificate chain in use expires (the earliest of its certificates), in seconds since 1970; \
          subtract time() for the time that is left";
