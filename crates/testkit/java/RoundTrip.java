@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -76,8 +77,8 @@ public class RoundTrip {
                 Steady steady = STEADY.remove(settings.getProperty("number"));
                 steady.stop();
                 answer(task[0], "ok", begin, steady.done.get(), steady.report());
-            } else if (task[1].equals("steady") || task[1].equals("churn")) {
-                Steady steady = new Steady(task[2], settings, task[1].equals("churn"));
+            } else if (Arrays.asList("steady", "churn", "follow").contains(task[1])) {
+                Steady steady = new Steady(task[2], settings, task[1]);
                 STEADY.put(task[0], steady);
                 steady.run(() -> answer(task[0], "ok", begin, 1, ""));
             } else {
@@ -245,30 +246,38 @@ public class RoundTrip {
         return copy;
     }
 
-    /** Works until stopped: one producer that sends and sends, or one round trip of new clients after the other. */
+    /**
+     * Works until stopped: one producer that sends and sends, one round trip of new clients after the other, or one consumer
+     * that reads on.
+     */
     private static final class Steady {
         final AtomicLong done = new AtomicLong();
         final List<String> failures = Collections.synchronizedList(new ArrayList<>());
         private final String topic;
         private final Properties settings;
-        private final boolean churn;
+        private final String kind;
         private volatile boolean stopped;
         private final CountDownLatch ended = new CountDownLatch(1);
 
-        Steady(String topic, Properties settings, boolean churn) {
+        Steady(String topic, Properties settings, String kind) {
             this.topic = topic;
             this.settings = settings;
-            this.churn = churn;
+            this.kind = kind;
         }
 
         /** Calls `started` after the first success; works on until stopped. */
         void run(Runnable started) throws Exception {
             long pause = Long.parseLong((String) settings.remove("pause.ms"));
             try {
-                if (churn) {
-                    churn(started, pause);
-                } else {
-                    send(started, pause);
+                switch (kind) {
+                    case "churn":
+                        churn(started, pause);
+                        break;
+                    case "follow":
+                        follow(started, pause);
+                        break;
+                    default:
+                        send(started, pause);
                 }
             } finally {
                 ended.countDown();
@@ -305,6 +314,62 @@ public class RoundTrip {
                 }
                 producer.flush();
             }
+        }
+
+        /**
+         * Counts each offset of the topics (separated by commas) once. When stopped, reads on to where their partitions end
+         * by then. An offset that is left out is a failure, and so is a record of any other topic.
+         */
+        private void follow(Runnable started, long pause) {
+            Map<TopicPartition, Long> next = new HashMap<>();
+            Map<TopicPartition, Long> ends = null;
+            List<String> topics = Arrays.asList(topic.split(","));
+            boolean begun = false;
+            try (KafkaConsumer<String, String> consumer =
+                    new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+                consumer.subscribe(topics);
+                while (ends == null || !reached(next, ends)) {
+                    for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(pause))) {
+                        TopicPartition place = new TopicPartition(record.topic(), record.partition());
+                        long expected = next.getOrDefault(place, 0L);
+                        // What was read and not committed comes again.
+                        if (record.offset() < expected) {
+                            continue;
+                        }
+                        if (record.offset() > expected || !topics.contains(record.topic())) {
+                            failures.add(place + " goes on at " + record.offset() + " after " + expected);
+                        }
+                        next.put(place, record.offset() + 1);
+                        done.incrementAndGet();
+                    }
+                    if (!begun && done.get() > 0) {
+                        begun = true;
+                        started.run();
+                    }
+                    if (stopped && ends == null) {
+                        ends = ends(consumer, topics);
+                    }
+                }
+                consumer.commitSync();
+            } catch (RuntimeException problem) {
+                if (!begun) {
+                    throw problem;
+                }
+                failures.add(chain(problem));
+            }
+        }
+
+        private static boolean reached(Map<TopicPartition, Long> next, Map<TopicPartition, Long> ends) {
+            return ends.entrySet().stream().allMatch(end -> next.getOrDefault(end.getKey(), 0L) >= end.getValue());
+        }
+
+        private static Map<TopicPartition, Long> ends(KafkaConsumer<String, String> consumer, List<String> topics) {
+            List<TopicPartition> places = new ArrayList<>();
+            for (String name : topics) {
+                consumer.partitionsFor(name)
+                    .forEach(partition -> places.add(new TopicPartition(name, partition.partition())));
+            }
+            return consumer.endOffsets(places);
         }
 
         private void count(RecordMetadata record, Exception problem) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Sends `GET path` and gives status and body.
 ///
 /// # Errors
-/// No connection, or no proper answer within 10 s.
+/// No connection, or no proper answer within 30 s.
 pub fn get(port: u16, path: &str) -> Result<(u16, String)> {
     Request::new("GET", path).send(port)
 }
@@ -68,7 +68,7 @@ impl Request {
         } = self;
         let sending = || Error::io(format!("{method} {path}"));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let limit = Duration::from_secs(10);
+        let limit = Duration::from_secs(30);
         let mut stream = TcpStream::connect_timeout(&address, limit).map_err(sending())?;
         stream.set_read_timeout(Some(limit)).map_err(sending())?;
         write!(

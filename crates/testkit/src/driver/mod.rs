@@ -229,6 +229,27 @@ impl Driver {
         self.endless("churn", topic, &access)
     }
 
+    /// A producer that sends one record after the other until stopped, as often as its settings say that it tries. Returns when the
+    /// first is acknowledged.
+    ///
+    /// # Errors
+    /// As [`Driver::run`], or the first record failed.
+    pub fn lasting(&self, topic: &str, access: &Access) -> Result<Steady<'_>> {
+        let pause = [("pause.ms", "25")];
+        let access = access.clone().java(&pause).librdkafka(&pause);
+        self.endless("steady", topic, &access)
+    }
+
+    /// Java only: a consumer in a group that reads topics (separated by commas) from their beginnings until stopped, and then to
+    /// their ends. Counts every offset once; one that is left out is a failure. Returns after the first record.
+    ///
+    /// # Errors
+    /// As [`Driver::run`], or no record came.
+    pub fn follow(&self, topics: &str, access: &Access) -> Result<Steady<'_>> {
+        let settings = [("auto.offset.reset", "earliest"), ("pause.ms", "100")];
+        self.endless("follow", topics, &access.clone().java(&settings))
+    }
+
     fn endless(&self, kind: &str, topic: &str, access: &Access) -> Result<Steady<'_>> {
         let started = self.send(kind, topic, &self.settings(access))?;
         let number = started.number;
@@ -307,7 +328,7 @@ pub struct Steady<'a> {
 }
 
 impl Steady<'_> {
-    /// Ends it; the report's text lists what failed, empty if nothing did.
+    /// Ends it, which takes a consumer until it has read all; the report's text lists what failed, empty if nothing did.
     ///
     /// # Errors
     /// As [`Driver::run`].
