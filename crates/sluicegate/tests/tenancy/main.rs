@@ -14,6 +14,7 @@
 //! | [`statics`] | a large group |
 //! | [`moving`] | groups that change their protocol |
 //! | [`streams`] | Kafka Streams and Kafka Connect |
+//! | [`stop`] | ending what other threads do |
 //! | [`attacks`] | ids, sessions and identities of others |
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
 //! | [`identity`], [`access`] | who comes in, and what they may do |
@@ -53,6 +54,7 @@ mod prepare;
 mod records;
 mod side;
 mod statics;
+mod stop;
 mod storage;
 mod streams;
 mod sweep;

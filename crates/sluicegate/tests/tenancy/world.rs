@@ -173,6 +173,18 @@ impl Front {
         self.process().log()
     }
 
+    /// The value of a series, labels as in the text.
+    pub(crate) fn metric(&self, series: &str) -> Result<f64> {
+        let scrape = self.api.must("GET", "/metrics", &Value::Null)?;
+        let lines = scrape.as_str().unwrap_or_default().lines();
+        let value = lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .find_map(|(of, value)| (of == series).then_some(value));
+        value
+            .and_then(|value| value.parse().ok())
+            .ok_or_else(|| Error::Answer(format!("no {series}")))
+    }
+
     fn process(&self) -> MutexGuard<'_, Gateway> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
