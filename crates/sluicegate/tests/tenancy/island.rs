@@ -5,7 +5,8 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{ClusterOptions, Error, KafkaCluster, Listener, Release, Result, wait};
+use testkit::rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use testkit::{ClusterOptions, Error, KafkaCluster, Listener, Release, Result, librdkafka, wait};
 use wire::api::ApiKey;
 
 use crate::ask::{self, Kind, code};
@@ -193,31 +194,99 @@ fn offsets_of_an_idle_group_stay() -> Result<()> {
     root.must(node, ApiKey::LEAVE_GROUP, 2, &member).map(drop)
 }
 
-/// Without Kafka nothing can be stored, everything stored can be read, and all goes on afterwards.
+/// Without Kafka nothing can be stored, everything stored can be read and holds, and all goes on afterwards, with the same
+/// gateway and the same clients.
 #[test]
-fn an_outage_of_kafka_is_survived() -> Result<()> {
+fn without_kafka_what_is_stored_holds() -> Result<()> {
     let island = Island::get()?;
     let _alone = island.there.write().unwrap_or_else(PoisonError::into_inner);
     let api = &island.front.api;
     let name = fresh_name("outage");
-    let tenant = island.front.tenant(&name, json!({}))?;
-    ask::topic(&mut tenant.root()?, "orders", 1)?;
+    let spec = json!({ "aclEnabled": true, "aclMode": "KAFKA_API", "superUsers": [ROOT] });
+    let tenant = island.front.tenant(&name, spec)?;
+    tenant.account("clerk")?;
+    let other = island.front.tenant(&fresh_name("other"), json!({}))?;
+    ask::topic(&mut other.root()?, "theirs", 1)?;
+    let mut root = tenant.root()?;
+    for topic in ["orders", "secret"] {
+        ask::topic(&mut root, topic, 1)?;
+    }
+    let allow = json!({ "Creations": [{
+        "ResourceType": 2, "ResourceName": "orders", "ResourcePatternType": 3,
+        "Principal": "User:clerk", "Host": "*", "Operation": 2, "PermissionType": 3,
+    }] });
+    root.must(1, ApiKey::CREATE_ACLS, 3, &allow)?;
+    let rights = || {
+        let mut clerk = tenant.caller("clerk")?;
+        ask::lookup(&mut clerk, &["orders", "secret", &other.physical("theirs")])
+    };
+    const DENIED: i64 = code::TOPIC_AUTHORIZATION_FAILED;
+    assert_eq!(rights()?, [0, DENIED, DENIED]);
+    let settings = tenant.settings_of("clerk")?;
+    let producer: BaseProducer =
+        librdkafka::config(&tenant.bootstrap(), &settings.list()).create()?;
+    let send = |value: &str| {
+        let record = BaseRecord::<(), str>::to("orders").payload(value);
+        producer.send(record).map_err(|(error, _)| error)
+    };
+    send("before")?;
+    producer.flush(LIMIT)?;
+
     island.cluster.stop(1)?;
+    send("meanwhile")?;
     let path = format!("/gateway/v2/virtual-cluster/{name}");
     assert_eq!(api.call("GET", &path, &Value::Null)?.0, 200);
     let later = fresh_name("later");
+    let metadata = json!({ "vCluster": name, "name": "late" });
+    let clerk = json!({ "vCluster": name, "name": "clerk" });
+    let account = || {
+        api.put(
+            "GatewayServiceAccount",
+            metadata.clone(),
+            json!({ "type": "LOCAL" }),
+        )
+    };
     let put = || api.put("VirtualCluster", json!({ "name": later }), json!({}));
-    wait::until_true("writes to be refused", LIMIT, || {
-        put().is_ok_and(|(status, _)| status == 503)
+    let delete = || api.call("DELETE", "/gateway/v2/service-account", &clerk);
+    for write in [&put as &dyn Fn() -> Result<(u16, Value)>, &account, &delete] {
+        wait::until("writes to be refused", LIMIT, || {
+            let (status, answer) = write()?;
+            match status {
+                503 => Ok(Some(())),
+                _ => Err(Error::Answer(format!("{status}: {answer}"))),
+            }
+        })?;
+    }
+    let status = |path: &str| {
+        api.call("GET", path, &Value::Null)
+            .map(|(status, _)| status)
+    };
+    wait::until("the gateway not to be ready", LIMIT, || {
+        assert_eq!(status("/health/live")?, 200);
+        Ok((status("/health/ready")? == 503).then_some(()))
     })?;
-    let outage = Duration::from_secs(if crate::is_full() { 300 } else { 0 });
-    std::thread::sleep(outage);
+    // Who may come in is known all the same.
+    tenant.caller("clerk")?.client(1)?;
+    assert!(tenant.impostor("clerk").client(1).is_err(), "no token");
+    std::thread::sleep(Duration::from_secs(if crate::is_full() { 300 } else { 0 }));
+
     island.cluster.start_broker(1)?;
     wait::until_true("writes to be taken", LIMIT, || {
         put().is_ok_and(|(status, _)| status == 200)
     })?;
-    wait::until_true("the topic", LIMIT, || {
-        let topics = tenant.root().and_then(|mut root| ask::topics(&mut root));
-        topics.is_ok_and(|topics| topics == ["orders"])
-    })
+    wait::until("the gateway to be ready", LIMIT, || {
+        Ok((status("/health/ready")? == 200).then_some(()))
+    })?;
+    wait::until("the same rights", LIMIT, || {
+        let rights = rights()?;
+        assert_eq!(rights[1..], [DENIED, DENIED]);
+        Ok((rights[0] == 0).then_some(()))
+    })?;
+    assert_eq!(ask::topics(&mut tenant.root()?)?, ["orders", "secret"]);
+    send("after")?;
+    producer.flush(LIMIT)?;
+    let settings = tenant.settings()?;
+    let seen = librdkafka::read_all(&tenant.bootstrap(), &settings.list(), "orders")?;
+    assert_eq!(seen, ["before", "meanwhile", "after"]);
+    Ok(())
 }
