@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testkit::{Listener, Result, wait};
 use wire::api::ApiKey;
 
+use crate::api::resource;
 use crate::ask;
 use crate::scale;
 use crate::world::{Front, LIMIT, ROOT, World, fresh_name};
@@ -129,6 +130,74 @@ fn one_of_two_conflicting_writes_wins() -> Result<()> {
         })?;
         assert_eq!(stored, [200, 409], "names that differ in a dot");
     }
+    Ok(())
+}
+
+/// Where tenants do not trust each other, no name is the beginning of another one, whoever asks where and when.
+#[test]
+fn strict_gateways_let_no_names_overlap() -> Result<()> {
+    let world = World::get()?;
+    let id = testkit::shared::unique("strict");
+    let node = || {
+        let options = world.gateway_options(Listener::Plaintext);
+        let options = options.env("GATEWAY_CLUSTER_ID", &id);
+        Front::start(options.env("GATEWAY_VIRTUAL_CLUSTERS_STRICT", "true"))
+    };
+    let (first, other) = (node()?, node()?);
+    let put = |front: &Front, name: &str, dry: bool| -> Result<(u16, Value)> {
+        let (path, body) = resource("VirtualCluster", json!({ "name": name }), json!({}));
+        let path = format!("{path}?dryMode={dry}");
+        front.api.call("PUT", &path, &body)
+    };
+    let name = format!("{}a_b", fresh_name("strict"));
+    assert_eq!(put(&first, &name, false)?.0, 200);
+    assert_eq!(put(&other, &name, false)?.0, 200, "the same once more");
+    let shorter = &name[..name.len() - 2];
+    let longer = format!("{name}x");
+    let overlapping = [&longer, shorter, &longer.replace('_', "."), "s"];
+    let refuses_all = || -> Result<()> {
+        for name in overlapping {
+            for (front, dry) in [(&first, true), (&first, false), (&other, false)] {
+                let (status, answer) = put(front, name, dry)?;
+                assert_eq!(status, 409, "{name}: {answer}");
+                assert!(answer.to_string().contains("STRICT"), "{name}: {answer}");
+            }
+        }
+        Ok(())
+    };
+    refuses_all()?;
+    // Its topics are still there.
+    let path = format!("/gateway/v2/virtual-cluster/{name}");
+    first.api.must("DELETE", &path, &Value::Null)?;
+    refuses_all()?;
+
+    let mut kept = Vec::new();
+    for _ in 0..scale(5) {
+        let short = fresh_name("pair");
+        let pair = [short.clone(), format!("{short}longer")];
+        // Whoever has to wait too long for the other is told to try again.
+        let stored = both([&first, &other], |at, front| {
+            wait::until("a decision", LIMIT, || {
+                let decided = put(front, &pair[at], false)?;
+                Ok((decided.0 != 503).then_some(decided))
+            })
+        })?;
+        assert_eq!(stored, [200, 409], "{pair:?}");
+        let there = |front: &Front| -> Result<Vec<String>> {
+            let listed = front
+                .api
+                .must("GET", "/gateway/v2/virtual-cluster", &Value::Null)?;
+            let names = listed.as_array().into_iter().flatten();
+            let names = names.filter_map(|one| one["metadata"]["name"].as_str());
+            let of_pair = |name: &&str| pair.iter().any(|one| one == name);
+            Ok(names.filter(of_pair).map(str::to_owned).collect())
+        };
+        let (seen, elsewhere) = (there(&first)?, there(&other)?);
+        assert_eq!(seen, elsewhere);
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        kept.extend(seen);
+    }
+    println!("kept: {kept:?}");
     Ok(())
 }
 
