@@ -17,7 +17,7 @@
 //! | [`stop`] | ending what other threads do |
 //! | [`attacks`] | ids, sessions and identities of others |
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
-//! | [`identity`], [`access`] | who comes in, and what they may do |
+//! | [`identity`], [`certificates`], [`access`] | who comes in, and what they may do |
 //! | [`aliases`] | topics under other names |
 //! | [`storage`] | what is kept, by one gateway and by two |
 //! | [`policies`] | what policies of brokers say |
@@ -35,6 +35,7 @@ mod attacks;
 mod caller;
 #[path = "../differential/cases/mod.rs"]
 mod cases;
+mod certificates;
 mod differences;
 mod equivalence;
 mod groups;
