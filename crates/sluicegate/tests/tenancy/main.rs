@@ -21,6 +21,7 @@
 //! | [`aliases`] | topics under other names |
 //! | [`storage`] | what is kept, by one gateway and by two |
 //! | [`policies`] | what policies of brokers say |
+//! | [`storage`], [`kept`] | what is kept, by one gateway and by two, and in which topics |
 //! | [`island`] | brokers that create topics, forget offsets, and go away |
 //! | [`equivalence`] | a virtual cluster answers as a plain Kafka does |
 //! | [`side`] | one run of a case of that comparison |
@@ -41,6 +42,7 @@ mod equivalence;
 mod groups;
 mod identity;
 mod island;
+mod kept;
 mod listing;
 #[path = "../shared/message.rs"]
 mod message;
