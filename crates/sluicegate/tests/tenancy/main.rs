@@ -19,9 +19,9 @@
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
 //! | [`identity`], [`certificates`], [`access`] | who comes in, and what they may do |
 //! | [`aliases`] | topics under other names |
-//! | [`storage`] | what is kept, by one gateway and by two |
 //! | [`policies`] | what policies of brokers say |
 //! | [`storage`], [`kept`] | what is kept, by one gateway and by two, and in which topics |
+//! | [`moves`] | leaders, coordinators and brokers that move |
 //! | [`island`] | brokers that create topics, forget offsets, and go away |
 //! | [`equivalence`] | a virtual cluster answers as a plain Kafka does |
 //! | [`side`] | one run of a case of that comparison |
@@ -46,6 +46,7 @@ mod kept;
 mod listing;
 #[path = "../shared/message.rs"]
 mod message;
+mod moves;
 mod moving;
 mod names;
 #[path = "../shared/normal.rs"]
