@@ -182,7 +182,7 @@ impl<'a> Aim<'a> {
             Node::Null if spec.entity == Entity::Records => {
                 *node = Node::Text(Cow::Owned(self.records()));
             }
-            Node::Absent | Node::Null | Node::Double(_) | Node::Uuid(_) => {}
+            Node::Absent | Node::Null | Node::Double(_) | Node::Uuid(_) | Node::Raw(_) => {}
         }
     }
 
