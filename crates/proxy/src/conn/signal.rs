@@ -146,6 +146,7 @@ mod tests {
         let count = Cell::new(0);
         let steps = RefCell::new(Vec::new());
         tokio::join!(
+            biased;
             async {
                 bell.until(|| count.get() >= 2).await;
                 steps.borrow_mut().push("two");
