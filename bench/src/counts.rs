@@ -29,8 +29,8 @@ const USER: &str = "counter";
 const BATCH: usize = 16 * 1024;
 /// Topics in a Metadata answer.
 const NAMES: usize = 100;
-/// Names a function that only workers run.
-const WORKER: &str = "sluicegate_proxy::worker::run";
+/// Names what only workers run: a connection's task.
+const WORKER: &str = "sluicegate_proxy::worker::run::{{closure}}::{{closure}}";
 
 /// How to count.
 #[derive(Debug, clap::Args)]

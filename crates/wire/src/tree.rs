@@ -345,7 +345,8 @@ pub fn encode(api: ApiKey, version: i16, dir: Direction, root: &Record<'_>) -> V
     let mut writer = Writer {
         version,
         flexible,
-        out: Vec::with_capacity(root.bytes()),
+        // Lengths and tags are not in the estimate.
+        out: Vec::with_capacity(root.bytes() * 9 / 8 + 64),
     };
     writer.record(root);
     writer.out
