@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sends `GET path` and gives status and body.
 ///
@@ -87,6 +87,23 @@ impl Request {
             .and_then(|status| status.parse().ok())
             .ok_or_else(|| Error::Answer(format!("no HTTP status in {head:?}")))?;
         Ok((status, body))
+    }
+
+    /// [`Request::send`], again while the answer is 503: the gateway says so, and has done nothing, if Kafka does not answer it in time, as
+    /// on a machine that is busy. After a minute the 503 is the answer.
+    ///
+    /// # Errors
+    /// As [`get`].
+    pub fn send_patiently(&self, port: u16) -> Result<(u16, String)> {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        const PAUSE: Duration = Duration::from_millis(100);
+        let since = Instant::now();
+        loop {
+            match self.send(port)? {
+                (503, _) if since.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                answer => return Ok(answer),
+            }
+        }
     }
 }
 

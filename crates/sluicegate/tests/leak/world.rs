@@ -244,7 +244,7 @@ impl Admin {
         let request = HttpRequest::new(method, &format!("/gateway/v2/{path}"))
             .basic(ADMIN.0, ADMIN.1)
             .json(body);
-        match request.send(self.0)? {
+        match request.send_patiently(self.0)? {
             (200, text) => {
                 serde_json::from_str(&text).map_err(|error| Error::Answer(error.to_string()))
             }

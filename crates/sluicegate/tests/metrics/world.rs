@@ -129,7 +129,8 @@ impl Front {
     pub(crate) fn call(&self, method: &'static str, path: &str, body: &str) -> Result<String> {
         let request = HttpRequest::new(method, path).basic(ADMIN.0, ADMIN.1);
         let body = serde_json::from_str(body).map_err(|e| Error::Answer(e.to_string()))?;
-        let (status, text) = request.json(&body).send(self.gateway.http_port())?;
+        let port = self.gateway.http_port();
+        let (status, text) = request.json(&body).send_patiently(port)?;
         match status {
             200 | 204 => Ok(text),
             _ => Err(Error::Answer(format!(

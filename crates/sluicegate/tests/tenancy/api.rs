@@ -23,20 +23,22 @@ impl Api {
         path: &str,
         body: &Value,
     ) -> Result<(u16, Value)> {
-        let (user, password) = Api::CREDENTIALS;
-        let request = Request::new(method, path).basic(user, password);
-        let request = match body {
-            Value::Null => request,
-            body => request.json(body),
-        };
-        let (status, text) = request.send(self.port)?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok((status, body))
+        parsed(request(method, path, body).send(self.port)?)
+    }
+
+    /// The same, again while the gateway says that it cannot now.
+    fn call_patiently(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: &Value,
+    ) -> Result<(u16, Value)> {
+        parsed(request(method, path, body).send_patiently(self.port)?)
     }
 
     /// A call that succeeds.
     pub(crate) fn must(&self, method: &'static str, path: &str, body: &Value) -> Result<Value> {
-        match self.call(method, path, body)? {
+        match self.call_patiently(method, path, body)? {
             (200 | 204, answer) => Ok(answer),
             (status, answer) => Err(Error::Answer(format!(
                 "{status} to {method} {path} {body}: {answer}"
@@ -46,6 +48,12 @@ impl Api {
 
     /// Stores a resource; gives the status and the answer.
     pub(crate) fn put(&self, kind: &str, metadata: Value, spec: Value) -> Result<(u16, Value)> {
+        let (path, body) = resource(kind, metadata, spec);
+        self.call_patiently("PUT", &path, &body)
+    }
+
+    /// [`Api::put`] that takes no for an answer if the gateway cannot now.
+    pub(crate) fn put_now(&self, kind: &str, metadata: Value, spec: Value) -> Result<(u16, Value)> {
         let (path, body) = resource(kind, metadata, spec);
         self.call("PUT", &path, &body)
     }
@@ -110,6 +118,20 @@ impl Api {
             (status, answer) => Err(Error::Answer(format!("{status} to an alias: {answer}"))),
         }
     }
+}
+
+fn request(method: &'static str, path: &str, body: &Value) -> Request {
+    let (user, password) = Api::CREDENTIALS;
+    let request = Request::new(method, path).basic(user, password);
+    match body {
+        Value::Null => request,
+        body => request.json(body),
+    }
+}
+
+fn parsed((status, text): (u16, String)) -> Result<(u16, Value)> {
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Ok((status, body))
 }
 
 /// Path and body of a resource to be stored.

@@ -240,13 +240,13 @@ fn without_kafka_what_is_stored_holds() -> Result<()> {
     let metadata = json!({ "vCluster": name, "name": "late" });
     let clerk = json!({ "vCluster": name, "name": "clerk" });
     let account = || {
-        api.put(
+        api.put_now(
             "GatewayServiceAccount",
             metadata.clone(),
             json!({ "type": "LOCAL" }),
         )
     };
-    let put = || api.put("VirtualCluster", json!({ "name": later }), json!({}));
+    let put = || api.put_now("VirtualCluster", json!({ "name": later }), json!({}));
     let delete = || api.call("DELETE", "/gateway/v2/service-account", &clerk);
     for write in [&put as &dyn Fn() -> Result<(u16, Value)>, &account, &delete] {
         wait::until("writes to be refused", LIMIT, || {

@@ -180,10 +180,10 @@ fn changes_are_refused(apart: &Apart, tenant: &Tenant<'_>) -> Result<()> {
     let api = &apart.front.api;
     let name = fresh_name("late");
     let metadata = json!({ "name": name });
-    let (status, answer) = api.put("VirtualCluster", metadata, json!({}))?;
+    let (status, answer) = api.put_now("VirtualCluster", metadata, json!({}))?;
     assert_eq!(status, 503, "{answer}");
     let metadata = json!({ "vCluster": tenant.name, "name": "late" });
-    let (status, answer) = api.put(
+    let (status, answer) = api.put_now(
         "GatewayServiceAccount",
         metadata,
         json!({ "type": "LOCAL" }),
