@@ -56,6 +56,11 @@ impl Front {
         .start()
     }
 
+    /// Kafka itself.
+    pub(crate) fn bootstrap(&self) -> String {
+        self.cluster.bootstrap(Listener::Plaintext)
+    }
+
     /// The admin API.
     pub(crate) fn api(&self) -> Api {
         Api { port: self.ports.1 }

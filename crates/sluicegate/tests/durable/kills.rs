@@ -80,6 +80,6 @@ fn look(writers: &mut [Writer], api: Api, seed: u64, round: usize) -> Result<()>
     Ok(())
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }

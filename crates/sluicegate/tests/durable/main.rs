@@ -11,12 +11,15 @@
 //! | [`resource`] | resources, and how two states of one are told apart |
 //! | [`writer`] | a client that writes, and what it believes to be stored |
 //! | [`kills`] | the test |
+//! | [`many`] | a start with a great many resources |
 //!
 //! `SLUICEGATE_TEST_WRITES` is the number of answered requests, 400 if unset; the full proof takes 10000.
+//! `SLUICEGATE_TEST_RESOURCES` is the number of resources at that start, 2000 if unset; the full proof takes 100000.
 //! `SLUICEGATE_TEST_SEED` repeats the choices of a run.
 
 mod front;
 mod kills;
+mod many;
 #[path = "../shared/message.rs"]
 mod message;
 mod resource;
