@@ -796,6 +796,19 @@ mod tests {
 
     use super::{Node, Record, decode, decode_around, encode, message};
 
+    /// Every message in every version, with what random bodies are made of.
+    fn for_each_message(mut check: impl FnMut(ApiKey, i16, Direction, &mut Rng)) {
+        for api in ApiKey::all() {
+            let spec = api.spec().unwrap();
+            for version in spec.min_version..=spec.max_version {
+                for dir in [Direction::Request, Direction::Response] {
+                    let seed = (api.0 as u64) << 20 | (version as u64) << 4 | dir as u64;
+                    check(api, version, dir, &mut Rng::new(seed));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_of_no_interest_is_written_as_it_came() {
         let interests = [
@@ -805,28 +818,21 @@ mod tests {
             Interest::ALL,
         ];
         let mut raw = 0;
-        for api in ApiKey::all() {
-            let spec = api.spec().unwrap();
-            for version in spec.min_version..=spec.max_version {
-                for dir in [Direction::Request, Direction::Response] {
-                    let mut rng =
-                        Rng::new((api.0 as u64) << 20 | (version as u64) << 4 | dir as u64);
-                    for interest in interests {
-                        let body = random_body(api, version, dir, &mut rng);
-                        let expected = decode(api, version, dir, &body).unwrap();
-                        let tree = decode_around(api, version, dir, &body, interest).unwrap();
-                        let has_raw = |(_, value): (_, &Node<'_>)| matches!(value, Node::Raw(_));
-                        raw += usize::from(tree.each().any(has_raw));
-                        let again = encode(api, version, dir, &tree);
-                        assert_eq!(
-                            decode(api, version, dir, &again).unwrap(),
-                            expected,
-                            "{api} v{version} {dir:?}"
-                        );
-                    }
-                }
+        for_each_message(|api, version, dir, rng| {
+            for interest in interests {
+                let body = random_body(api, version, dir, rng);
+                let expected = decode(api, version, dir, &body).unwrap();
+                let tree = decode_around(api, version, dir, &body, interest).unwrap();
+                let has_raw = |(_, value): (_, &Node<'_>)| matches!(value, Node::Raw(_));
+                raw += usize::from(tree.each().any(has_raw));
+                let again = encode(api, version, dir, &tree);
+                assert_eq!(
+                    decode(api, version, dir, &again).unwrap(),
+                    expected,
+                    "{api} v{version} {dir:?}"
+                );
             }
-        }
+        });
         assert!(raw > 500, "only {raw} trees had raw bytes in them");
     }
 
@@ -860,37 +866,30 @@ mod tests {
 
     #[test]
     fn what_is_read_is_written_again() {
-        for api in ApiKey::all() {
-            let spec = api.spec().unwrap();
-            for version in spec.min_version..=spec.max_version {
-                for dir in [Direction::Request, Direction::Response] {
-                    let mut rng =
-                        Rng::new((api.0 as u64) << 20 | (version as u64) << 4 | dir as u64);
-                    for _ in 0..10 {
-                        let body = random_body(api, version, dir, &mut rng);
-                        let tree = decode(api, version, dir, &body).unwrap();
-                        let again = encode(api, version, dir, &tree);
-                        assert_eq!(
-                            validate(api, version, dir, &again),
-                            Ok(()),
-                            "{api} v{version} {dir:?}"
-                        );
-                        assert_eq!(
-                            decode(api, version, dir, &again).unwrap(),
-                            tree,
-                            "{api} v{version} {dir:?}"
-                        );
-                    }
-                    let empty = encode(api, version, dir, &Record::new(message(api, dir)));
-                    assert_eq!(
-                        validate(api, version, dir, &empty),
-                        Ok(()),
-                        "{api} v{version} {dir:?}"
-                    );
-                    let shortest = default_body(api, version, dir).unwrap();
-                    assert!(decode(api, version, dir, &shortest).is_ok());
-                }
+        for_each_message(|api, version, dir, rng| {
+            for _ in 0..10 {
+                let body = random_body(api, version, dir, rng);
+                let tree = decode(api, version, dir, &body).unwrap();
+                let again = encode(api, version, dir, &tree);
+                assert_eq!(
+                    validate(api, version, dir, &again),
+                    Ok(()),
+                    "{api} v{version} {dir:?}"
+                );
+                assert_eq!(
+                    decode(api, version, dir, &again).unwrap(),
+                    tree,
+                    "{api} v{version} {dir:?}"
+                );
             }
-        }
+            let empty = encode(api, version, dir, &Record::new(message(api, dir)));
+            assert_eq!(
+                validate(api, version, dir, &empty),
+                Ok(()),
+                "{api} v{version} {dir:?}"
+            );
+            let shortest = default_body(api, version, dir).unwrap();
+            assert!(decode(api, version, dir, &shortest).is_ok());
+        });
     }
 }
