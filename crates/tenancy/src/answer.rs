@@ -154,8 +154,7 @@ impl Back {
         if told.tenant.is_passthrough() || !words::asks_policy(told.api) {
             return Ok(false);
         }
-        let root = tree::decode(told.api, self.version, Direction::Response, body)?;
-        Ok(words::quotes_policy(&root))
+        Ok(words::quotes_policy(told.api, self.version, body)?)
     }
 
     /// The body of the answer in the client's `version`, out of Kafka's. `topics` matter if [`Back::quotes_policy`].

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wire::api::ApiKey;
+use wire::api::{ApiKey, Direction};
 use wire::error_code::{
     INVALID_CONFIG, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_REQUEST,
     POLICY_VIOLATION,
 };
+use wire::plan::{Interest, Plans};
 use wire::schema::Entity;
-use wire::tree::{Node, Record};
+use wire::walk::{Field, Value, Visitor, WalkError};
 
 use crate::ids::Topics;
 use crate::tenant::{Physical, Tenant};
@@ -37,17 +38,22 @@ pub(crate) fn asks_policy(api: ApiKey) -> bool {
 }
 
 /// Whether some part of an answer is refused by a policy.
-pub(crate) fn quotes_policy(record: &Record<'_>) -> bool {
-    let code = record.meaning(Entity::ErrorCode).as_int();
-    code == i64::from(POLICY_VIOLATION)
-        || record
-            .fields()
-            .iter()
-            .any(|field| match record.get(field.name) {
-                Node::List(list) => list.iter().filter_map(Node::as_record).any(quotes_policy),
-                Node::Record(inner) => quotes_policy(inner),
-                _ => false,
-            })
+pub(crate) fn quotes_policy(api: ApiKey, version: i16, body: &[u8]) -> Result<bool, WalkError> {
+    static CODES: Plans = Plans::new(Interest::of(&[Entity::ErrorCode]));
+    let plan = CODES
+        .get(api, version, Direction::Response)
+        .ok_or(WalkError::UnknownMessage { api, version })?;
+    let mut refused = Refused(false);
+    plan.visit(body, &mut refused)?;
+    Ok(refused.0)
+}
+
+struct Refused(bool);
+
+impl Visitor for Refused {
+    fn field(&mut self, field: &Field<'_>) {
+        self.0 |= matches!(field.value, Value::Int(code) if code == i64::from(POLICY_VIOLATION));
+    }
 }
 
 /// What is known where a text is to be told.
