@@ -160,9 +160,14 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A client that breaks off is its own problem.
-                if let Ok(request) = serve(stream, &answer)
-                    && sender.send(request).is_err()
-                {
+                let Ok((request, stream)) = receive(stream) else {
+                    continue;
+                };
+                let (status, text) = answer(&request);
+                // First, so that whoever has an answer finds its request here.
+                let told = sender.send(request);
+                let _ = reply(stream, status, &text);
+                if told.is_err() {
                     return;
                 }
             }
@@ -186,10 +191,8 @@ impl Server {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    answer: &impl Fn(&Received) -> (u16, String),
-) -> std::io::Result<Received> {
+/// Reads a request; gives back the stream.
+fn receive(stream: TcpStream) -> std::io::Result<(Received, TcpStream)> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
@@ -218,14 +221,15 @@ fn serve(
         headers: lines.collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let (status, text) = answer(&request);
-    let mut stream = reader.into_inner();
+    Ok((request, reader.into_inner()))
+}
+
+fn reply(mut stream: TcpStream, status: u16, text: &str) -> std::io::Result<()> {
     write!(
         stream,
         "HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
-    )?;
-    Ok(request)
+    )
 }
 
 #[cfg(test)]
