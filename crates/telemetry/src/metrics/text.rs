@@ -160,7 +160,7 @@ impl<'a> ExposedAs<'a> {
         if is_peak {
             out.push_str("Greatest of the last two to three minutes. ");
         }
-        escape(out, help, format == Format::OpenMetrics)?;
+        escape(out, help, format == Format::OpenMetrics);
         writeln!(out, "\n# TYPE {} {}", self.family, self.kind)
     }
 }
@@ -190,8 +190,10 @@ fn write_page(
             let pairs = pairs.map(|(label, value)| (*label, &**value)).chain(bound);
             let mut before = '{';
             for (label, value) in pairs {
-                write!(out, "{before}{label}=\"")?;
-                escape(out, value, true)?;
+                out.push(before);
+                out.push_str(label);
+                out.push_str("=\"");
+                escape(out, value, true);
                 out.push('"');
                 before = ',';
             }
@@ -201,7 +203,13 @@ fn write_page(
     })
 }
 
-fn escape(out: &mut String, text: &str, quotes: bool) -> fmt::Result {
+fn escape(out: &mut String, text: &str, quotes: bool) {
+    let is_special = |byte: u8| matches!(byte, b'\\' | b'\n') || (quotes && byte == b'"');
+    // Nearly all names are written as they are.
+    if !text.bytes().any(is_special) {
+        out.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '\\' => out.push_str("\\\\"),
@@ -210,7 +218,6 @@ fn escape(out: &mut String, text: &str, quotes: bool) -> fmt::Result {
             c => out.push(c),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
