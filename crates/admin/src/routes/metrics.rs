@@ -1,4 +1,7 @@
 //! `/metrics`.
+//!
+//! A scrape of many series keeps a processor busy for a while. It is written by a thread of its own that gives way to everybody else's: neither
+//! clients nor probes of health wait for it.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -18,7 +21,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Frame;
 use telemetry::metrics::{Encoding, Format, Metrics};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::access::{Access, Peer};
 use crate::audit::Call;
@@ -30,6 +33,12 @@ const SCRAPES: usize = 2;
 
 /// How long further ones wait.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes handed over in one go, about.
+const PIECE: usize = 32 << 10;
+
+/// Pieces that are ready and have not been taken.
+const AHEAD: usize = 2;
 
 /// What the handler reads.
 struct Scraped {
@@ -73,12 +82,17 @@ async fn scrape(
     };
     let format = Format::accepted(&list(request.headers(), ACCEPT));
     let zips = takes_gzip(&list(request.headers(), ACCEPT_ENCODING));
-    let chunks = Chunks {
-        encoding: scraped.metrics.encode(format),
-        gzip: zips.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
-        _place: place,
-    };
-    let mut response = Body::new(chunks).into_response();
+    let (pieces, written) = mpsc::channel(AHEAD);
+    let metrics = scraped.metrics.clone();
+    std::thread::Builder::new()
+        .name("scrape".into())
+        .spawn(move || {
+            give_way();
+            write(&metrics, format, zips, &pieces);
+            drop(place);
+        })
+        .map_err(|_| ApiError::unavailable("There is no thread for the scrape."))?;
+    let mut response = Body::new(Written(written)).into_response();
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,
@@ -113,40 +127,83 @@ fn takes_gzip(accepted: &str) -> bool {
     weight_of("gzip").or_else(|| weight_of("*")).unwrap_or(0.0) > 0.0
 }
 
-/// A scrape as a body; each chunk is made when the one before has gone out.
+/// Lets other threads go first, where threads have a priority of their own.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        /// Of 19, the least.
+        const NICE: i32 = 10;
+        let this = rustix::thread::gettid();
+        if let Err(error) = rustix::process::setpriority_process(Some(this), NICE) {
+            tracing::debug!(target: telemetry::targets::METRICS, %error, "scrapes have the priority of everything else");
+        }
+    }
+}
+
+/// Writes a scrape until it ends, which an empty piece says, or nobody reads it.
+fn write(
+    metrics: &Metrics,
+    format: Format,
+    zips: bool,
+    pieces: &mpsc::Sender<io::Result<Vec<u8>>>,
+) {
+    let mut chunks = Chunks {
+        encoding: metrics.encode(format),
+        gzip: zips.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+    };
+    while let Some(piece) = chunks.piece().transpose() {
+        if pieces.blocking_send(piece).is_err() {
+            return;
+        }
+    }
+    let _ = pieces.blocking_send(Ok(Vec::new()));
+}
+
+/// A scrape, made while it is read.
 struct Chunks {
     encoding: Encoding,
     gzip: Option<GzEncoder<Vec<u8>>>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Chunks {
     /// What comes next; nothing at the end.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut piece = Vec::new();
         for chunk in self.encoding.by_ref() {
-            let Some(gzip) = &mut self.gzip else {
-                return Ok(Some(chunk.into_bytes()));
-            };
-            gzip.write_all(chunk.as_bytes())?;
-            let zipped = std::mem::take(gzip.get_mut());
-            if !zipped.is_empty() {
-                return Ok(Some(zipped));
+            match &mut self.gzip {
+                None => piece.extend_from_slice(chunk.as_bytes()),
+                Some(gzip) => {
+                    gzip.write_all(chunk.as_bytes())?;
+                    piece.append(gzip.get_mut());
+                }
+            }
+            if piece.len() >= PIECE {
+                return Ok(Some(piece));
             }
         }
-        self.gzip.take().map(GzEncoder::finish).transpose()
+        if let Some(gzip) = self.gzip.take() {
+            piece.append(&mut gzip.finish()?);
+        }
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 }
 
-impl hyper::body::Body for Chunks {
+/// A scrape as a body. One that was not written to its end is an error and not a short scrape.
+struct Written(mpsc::Receiver<io::Result<Vec<u8>>>);
+
+impl hyper::body::Body for Written {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let chunk = self.next().transpose();
-        Poll::Ready(chunk.map(|chunk| chunk.map(|chunk| Frame::data(Bytes::from(chunk)))))
+        self.0.poll_recv(context).map(|piece| match piece {
+            None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+            Some(Ok(end)) if end.is_empty() => None,
+            Some(piece) => Some(piece.map(|bytes| Frame::data(Bytes::from(bytes)))),
+        })
     }
 }
 
@@ -162,23 +219,18 @@ mod tests {
         for i in 0..2000 {
             metrics.authorization_denied("TOPIC", &i.to_string());
         }
-        let place = || {
-            let places = Arc::new(Semaphore::new(1));
-            places.try_acquire_owned().expect("it is free")
+        let read = |zips| {
+            let (pieces, mut written) = mpsc::channel(AHEAD);
+            std::thread::scope(|scope| {
+                scope.spawn(|| write(&metrics, Format::Text, zips, &{ pieces }));
+                let mut all = Vec::new();
+                while let Some(piece) = written.blocking_recv() {
+                    all.extend(piece.expect("memory takes all"));
+                }
+                all
+            })
         };
-        let read = |gzip| {
-            let mut chunks = Chunks {
-                encoding: metrics.encode(Format::Text),
-                gzip,
-                _place: place(),
-            };
-            let mut all = Vec::new();
-            while let Some(chunk) = chunks.next().expect("memory takes all") {
-                all.extend(chunk);
-            }
-            all
-        };
-        let zipped = read(Some(GzEncoder::new(Vec::new(), Compression::fast())));
+        let zipped = read(true);
         let mut text = String::new();
         let mut reader = flate2::read::GzDecoder::new(zipped.as_slice());
         reader.read_to_string(&mut text).expect("it is gzip");
@@ -188,7 +240,7 @@ mod tests {
         };
         assert_eq!(denied(&text), 2000);
         assert!(zipped.len() * 4 < text.len());
-        assert_eq!(denied(&String::from_utf8_lossy(&read(None))), 2000);
+        assert_eq!(denied(&String::from_utf8_lossy(&read(false))), 2000);
     }
 
     #[test]

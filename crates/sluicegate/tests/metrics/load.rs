@@ -3,7 +3,7 @@
 //! | variable | if unset | full proof |
 //! | --- | --- | --- |
 //! | `SLUICEGATE_TEST_LOAD_TOPICS`: topics; 3 groups for 100 of them, a user for 10 | 300 | 10000 |
-//! | `SLUICEGATE_TEST_SCRAPE_ROUNDS`: pairs of 10 s with and without a scrape every second | 0 | 4 |
+//! | `SLUICEGATE_TEST_SCRAPE_ROUNDS`: pairs of 10 s with and without a scrape every second | 0 | 6 |
 //! | `SLUICEGATE_TEST_CHURN_NAMES`: topics and groups that come and go | 120 | 6000 |
 //! | `SLUICEGATE_TEST_CHURN_PACE`: how many of them a minute | no pause | 100 |
 

@@ -1,6 +1,7 @@
 //! Names that one client makes up, in great numbers: none of them becomes a series.
 //!
-//! `SLUICEGATE_TEST_NAMES` is how many topics, groups and users: 2000 of each if unset; see `docs/proofs.md`.
+//! `SLUICEGATE_TEST_NAMES` is how many topics, groups and users: 2000 of each if unset. `SLUICEGATE_TEST_BROKER_HEAP` is the heap of each broker; see
+//! `docs/proofs.md`.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use testkit::http::Request as HttpRequest;
 use testkit::raw::{RawClient, Request};
 use testkit::relay::Relay;
-use testkit::{Error, Gateway, GatewayOptions, KafkaCluster, Listener, Release, Result, wait};
+use testkit::{
+    ClusterOptions, Error, Gateway, GatewayOptions, KafkaCluster, Listener, Release, Result, wait,
+};
 
 use crate::scrape::Scrape;
 
@@ -66,7 +68,12 @@ fn with(options: GatewayOptions, settings: &[(&str, &str)]) -> GatewayOptions {
 
 impl World {
     fn start() -> Result<World> {
-        let cluster = KafkaCluster::start(Release::V4_3)?;
+        let mut brokers = ClusterOptions::new(Release::V4_3);
+        // Brokers remember each name that they were ever asked about.
+        if let Ok(heap) = std::env::var("SLUICEGATE_TEST_BROKER_HEAP") {
+            brokers = brokers.java_option(&format!("-Xmx{heap}"));
+        }
+        let cluster = KafkaCluster::start_with(brokers)?;
         let open = options(&cluster).env("GATEWAY_FEATURE_FLAGS_LIFECYCLE_METRICS", "true");
         let secured = with(options(&cluster), &SECURED);
         Ok(World {
