@@ -23,7 +23,7 @@ use wire::varint;
 use super::requests::{Head, PREFIX};
 use super::tally::Owed;
 use super::{Connection, Failure, Work, local};
-use crate::buffer::{WINDOW, Window};
+use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek;
 use crate::topics::{Known, Seen};
 
@@ -56,9 +56,9 @@ pub(super) enum Judged {
     More,
     /// The bytes go on as they are.
     AsIs,
-    /// This frame goes instead, length prefix included.
+    /// This frame goes instead.
     Instead {
-        frame: Bytes,
+        frame: Made,
         /// Version of the frame and of its answer.
         version: i16,
         work: Option<Work>,
@@ -69,6 +69,46 @@ pub(super) enum Judged {
     },
     /// This is answered, and no broker is asked.
     Answer(Bytes),
+}
+
+/// A frame that goes to a broker instead of the client's, length prefix included. The body is not copied behind the header: records may be in it.
+pub(super) struct Made {
+    head: Bytes,
+    body: Bytes,
+}
+
+impl Made {
+    /// A frame that is in one piece already.
+    fn whole(frame: Bytes) -> Made {
+        Made {
+            head: frame,
+            body: Bytes::new(),
+        }
+    }
+
+    /// Bytes with the length prefix.
+    pub(super) fn len(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// What the frame begins with; the header is in it.
+    pub(super) fn beginning(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The frame in one piece.
+    pub(super) fn joined(&self) -> Bytes {
+        match self.body.is_empty() {
+            true => self.head.clone(),
+            false => [&self.head[..], &self.body].concat().into(),
+        }
+    }
+
+    /// Appends it to what is to be written.
+    pub(super) fn push_to(self, out: &mut Outbox) {
+        out.push(self.head);
+        out.push(self.body);
+    }
 }
 
 impl Connection {
@@ -115,7 +155,7 @@ impl Connection {
         let permit = Some(permit);
         let judged = match self.rule(head, &frame, body).await? {
             Judged::AsIs => Judged::Instead {
-                frame: frame.clone(),
+                frame: Made::whole(frame.clone()),
                 version: head.version,
                 work: None,
                 permit,
@@ -295,8 +335,8 @@ impl Connection {
         });
         Ok(Judged::Instead {
             frame: match body {
-                Some(body) => head.with_body(frame, upstream, &body)?,
-                None => Bytes::copy_from_slice(frame),
+                Some(body) => head.with_body(frame, upstream, body)?,
+                None => Made::whole(Bytes::copy_from_slice(frame)),
             },
             version: upstream,
             work,
@@ -603,26 +643,28 @@ fn text<'a>(body: &mut &'a [u8], compact: bool) -> Option<Option<&'a str>> {
 
 impl Head {
     /// The request with another body and perhaps another version; client id and correlation id stay.
-    fn with_body(&self, frame: &[u8], version: i16, body: &[u8]) -> Result<Bytes, Failure> {
+    fn with_body(&self, frame: &[u8], version: i16, body: Bytes) -> Result<Made, Failure> {
         const VERSION: std::ops::Range<usize> = 6..8;
         let header = frame
             .get(..PREFIX + self.header_len)
             .ok_or_else(|| self.cut_short())?;
         let flexible = |version| wire::header::request_header_version(self.api, version) >= 2;
-        let mut whole = BytesMut::with_capacity(header.len() + 1 + body.len());
+        let mut head = BytesMut::with_capacity(header.len() + 1);
         match (flexible(self.version), flexible(version)) {
             (false, true) => {
-                whole.put_slice(header);
-                whole.put_u8(0); // no tagged fields
+                head.put_slice(header);
+                head.put_u8(0); // no tagged fields
             }
             (true, false) => return Err(self.cut_short()), // never asked for: versions are only raised
-            _ => whole.put_slice(header),
+            _ => head.put_slice(header),
         }
-        whole[VERSION].copy_from_slice(&version.to_be_bytes());
-        whole.put_slice(body);
-        let size = u32::try_from(whole.len() - PREFIX).unwrap_or(u32::MAX);
-        whole[..PREFIX].copy_from_slice(&size.to_be_bytes());
-        Ok(whole.freeze())
+        head[VERSION].copy_from_slice(&version.to_be_bytes());
+        let size = u32::try_from(head.len() - PREFIX + body.len()).unwrap_or(u32::MAX);
+        head[..PREFIX].copy_from_slice(&size.to_be_bytes());
+        Ok(Made {
+            head: head.freeze(),
+            body,
+        })
     }
 
     fn answer(&self, body: &[u8]) -> Bytes {

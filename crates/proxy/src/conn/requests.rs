@@ -10,7 +10,7 @@ use wire::api::ApiKey;
 use wire::error_code;
 use wire::header::{HeaderError, RequestHeader};
 
-use super::authorize::Judged;
+use super::authorize::{Judged, Made};
 use super::replica::{self, Progress};
 use super::session::Asked;
 use super::tally::RequestTap;
@@ -467,12 +467,12 @@ impl Connection {
         &self,
         out: &mut Outbox,
         window: &Window,
-        frame: Bytes,
+        frame: Made,
         treatment: Treatment,
         peeked: &Peek,
         pending: impl FnOnce(Source) -> Pending,
     ) -> Result<Taken, Failure> {
-        let (api, version) = frame_identity(&frame);
+        let (api, version) = frame_identity(frame.beginning());
         if let Some(pools) = self
             .worker
             .pools
@@ -490,7 +490,7 @@ impl Connection {
                 let sent_bytes = frame.len();
                 self.in_flight.timings.rebuilt();
                 let sent = pools
-                    .send(view, self.target, &self.pin, frame.clone(), api, version)
+                    .send(view, self.target, &self.pin, frame.joined(), api, version)
                     .await?;
                 match sent {
                     Sent::Shared(answer) => {
@@ -526,7 +526,7 @@ impl Connection {
         } else {
             self.in_flight.timings.unanswered(api);
         }
-        out.push(frame);
+        frame.push_to(out);
         match self.send(out, window).await {
             true => Ok(Taken::Some),
             false => Ok(Taken::More),
@@ -707,7 +707,7 @@ fn pass_checked(
     Ok(Taken::Some)
 }
 
-/// API key and version of a whole frame.
+/// API key and version of a frame.
 fn frame_identity(frame: &[u8]) -> (ApiKey, i16) {
     let number = |at: usize| match frame.get(at..at + 2) {
         Some([high, low]) => i16::from_be_bytes([*high, *low]),
