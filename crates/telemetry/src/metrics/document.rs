@@ -7,7 +7,7 @@ use super::instrument::Kind;
 
 /// The lines in the page that the table stands between.
 pub const MARKER: [&str; 2] = [
-    "<!-- metrics: made by `cargo run -p sluicegate-telemetry --example write-docs` -->",
+    "<!-- metrics: made by `cargo run -p sluicegate-telemetry --example write-metrics-docs` -->",
     "<!-- end of metrics -->",
 ];
 
@@ -60,7 +60,7 @@ mod tests {
         let page = std::fs::read_to_string(path).expect("the page is there");
         assert!(
             markdown(&page).as_ref() == Some(&page),
-            "docs/monitor.md is old: run `cargo run -p sluicegate-telemetry --example write-docs`"
+            "docs/monitor.md is old: run `cargo run -p sluicegate-telemetry --example write-metrics-docs`"
         );
     }
 }
