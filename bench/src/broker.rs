@@ -243,16 +243,8 @@ impl Named {
         Uuid::from_u64_pair(high, u64::from(self.record) << 32 | u64::from(self.number))
     }
 
-    /// How it is called, if the id is that of a topic.
-    fn name_of_id(id: Uuid) -> Option<(Named, String)> {
-        let named = Named::of_id(id);
-        let Named {
-            letter,
-            record,
-            number,
-        } = named;
-        let name = format!("{}{record}-{number}", char::from(letter));
-        (named.id() == id).then_some((named, name))
+    fn name(self) -> String {
+        format!("{}{}-{}", char::from(self.letter), self.record, self.number)
     }
 
     fn of_id(id: Uuid) -> Named {
@@ -355,11 +347,10 @@ impl Answers {
         let topics = asked.iter().map(|asked| {
             // The gateway asks by id: else it would look for the name again with each request.
             let topic = match &asked.name {
-                Some(name) => Named::of_name(&name.0).map(|topic| (topic, name.clone())),
-                None => Named::name_of_id(asked.topic_id)
-                    .map(|(topic, name)| (topic, frames::text(&name).into())),
+                Some(name) => Named::of_name(&name.0),
+                None => Some(Named::of_id(asked.topic_id)).filter(|t| t.id() == asked.topic_id),
             };
-            let Some((topic, name)) = topic else {
+            let Some(topic) = topic else {
                 let unknown = MetadataResponseTopic::default().with_error_code(3);
                 return unknown.with_name(asked.name.clone());
             };
@@ -367,8 +358,9 @@ impl Answers {
                 .with_leader_id(BrokerId(NODE))
                 .with_replica_nodes(vec![BrokerId(NODE)])
                 .with_isr_nodes(vec![BrokerId(NODE)]);
-            let known = MetadataResponseTopic::default().with_name(Some(name));
-            known
+            let name = asked.name.clone();
+            MetadataResponseTopic::default()
+                .with_name(name.or_else(|| Some(frames::text(&topic.name()).into())))
                 .with_topic_id(topic.id())
                 .with_partitions(vec![partition])
         });
@@ -439,8 +431,8 @@ mod tests {
         let again = Named::of_id(named.id());
         assert_eq!((again.letter, again.record, again.number), (b'c', 1024, 17));
         assert!(Named::of_name("orders").is_none());
-        let (_, name) = Named::name_of_id(named.id()).expect("an id of ours");
-        assert_eq!(name, "c1024-17");
-        assert!(Named::name_of_id(Uuid::from_u128(1)).is_none());
+        assert_eq!(again.name(), "c1024-17");
+        let foreign = Uuid::from_u128(1);
+        assert_ne!(Named::of_id(foreign).id(), foreign);
     }
 }

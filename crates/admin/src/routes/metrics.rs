@@ -151,12 +151,13 @@ fn write(
         encoding: metrics.encode(format),
         gzip: zips.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
     };
-    while let Some(piece) = chunks.piece().transpose() {
-        if pieces.blocking_send(piece).is_err() {
+    loop {
+        let piece = chunks.piece();
+        let goes_on = piece.as_ref().is_ok_and(|piece| !piece.is_empty());
+        if pieces.blocking_send(piece).is_err() || !goes_on {
             return;
         }
     }
-    let _ = pieces.blocking_send(Ok(Vec::new()));
 }
 
 /// A scrape, made while it is read.
@@ -166,8 +167,8 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// What comes next; nothing at the end.
-    fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// What comes next; empty at the end.
+    fn piece(&mut self) -> io::Result<Vec<u8>> {
         let mut piece = Vec::new();
         for chunk in self.encoding.by_ref() {
             match &mut self.gzip {
@@ -178,13 +179,13 @@ impl Chunks {
                 }
             }
             if piece.len() >= PIECE {
-                return Ok(Some(piece));
+                return Ok(piece);
             }
         }
         if let Some(gzip) = self.gzip.take() {
             piece.append(&mut gzip.finish()?);
         }
-        Ok(Some(piece).filter(|piece| !piece.is_empty()))
+        Ok(piece)
     }
 }
 
