@@ -85,7 +85,7 @@ fn nothing_of_others_is_heard() {
     let unanswered: Vec<_> = offered
         .into_iter()
         .filter(|pair| is_in_table(*pair) && !total.answered.contains(pair))
-        // Random mechanisms and proofs of identity end a connection.
+        // Random mechanisms and proofs of identity end a connection; every login of the shooters is answered to both.
         .filter(|(api, _)| {
             ![ApiKey::SASL_HANDSHAKE, ApiKey::SASL_AUTHENTICATE].contains(&ApiKey(*api))
         })
