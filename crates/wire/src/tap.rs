@@ -2,7 +2,8 @@
 //!
 //! A [`Tap`] is given the bytes of a body as they come, in pieces of any size, and reports the fields of interest. It never asks for
 //! bytes to be held back: of a field that is cut it keeps a copy of the beginning, and record sets are skipped by their length. So it takes
-//! time by the number of fields and not of bytes, and a bounded amount of memory.
+//! time by the number of fields and not of bytes, and a bounded amount of memory. A body that comes in one piece, as small ones do, is walked
+//! like any whole body, without a stack of its own.
 //!
 //! ```
 //! use sluicegate_wire::api::{ApiKey, Direction};
@@ -36,7 +37,7 @@ use crate::plan::{Op, Plan, Program, Tag};
 use crate::records::BatchHeader;
 use crate::schema::{FieldSpec, FieldType};
 use crate::stream::{Next, check_count, read_op, read_tag};
-use crate::walk::{Value, WalkError, fixed};
+use crate::walk::{Field, Value, Visitor, WalkError, fixed};
 
 /// A text of interest that is longer is not read, bytes.
 pub const MAX_TEXT: usize = 1024;
@@ -86,6 +87,8 @@ pub enum TapError {
 /// Reads one body.
 #[derive(Debug)]
 pub struct Tap<'p> {
+    plan: &'p Plan,
+    begun: bool,
     stack: Vec<Frame<'p>>,
     /// Position in the body.
     pos: u64,
@@ -123,14 +126,10 @@ enum Frame<'p> {
 impl<'p> Tap<'p> {
     /// A tap on a body of `body_len` bytes (the frame's length less the header).
     pub fn new(plan: &'p Plan, body_len: u64) -> Tap<'p> {
-        let mut stack = Vec::with_capacity(plan.depth);
-        stack.push(Frame::Ops {
-            ops: &plan.root.ops,
-            at: 0,
-            of: None,
-        });
         Tap {
-            stack,
+            plan,
+            begun: false,
+            stack: Vec::new(),
             pos: 0,
             end: body_len,
             skip: 0,
@@ -143,6 +142,19 @@ impl<'p> Tap<'p> {
     /// # Errors
     /// See [`TapError`]; the tap is of no use then.
     pub fn feed(&mut self, mut input: &[u8], listener: &mut impl Listener) -> Result<(), TapError> {
+        if !self.begun {
+            self.begun = true;
+            let len = usize::try_from(self.end).ok();
+            if let Some(body) = len.and_then(|len| input.get(..len)) {
+                return self.whole(body, listener);
+            }
+            self.stack.reserve_exact(self.plan.depth);
+            self.stack.push(Frame::Ops {
+                ops: &self.plan.root.ops,
+                at: 0,
+                of: None,
+            });
+        }
         if !self.cut.is_empty() {
             let had = self.cut.len();
             let more = input.len().min(MAX_PIECE.saturating_sub(had));
@@ -172,7 +184,24 @@ impl<'p> Tap<'p> {
 
     /// Whether the message has ended.
     pub fn is_complete(&self) -> bool {
-        self.stack.is_empty() && self.skip == 0
+        self.begun && self.stack.is_empty() && self.skip == 0
+    }
+
+    /// Reads a body that is there as a whole.
+    fn whole(&mut self, body: &[u8], listener: &mut impl Listener) -> Result<(), TapError> {
+        let mut hearing = Hearing {
+            listener,
+            too_long: None,
+        };
+        let walked = self.plan.visit(body, &mut hearing);
+        match (hearing.too_long, walked) {
+            (Some(len), _) => Err(TapError::TooLong(len)),
+            (None, Ok(()) | Err(WalkError::TrailingBytes { .. })) => {
+                self.pos = self.end;
+                Ok(())
+            }
+            (None, Err(error)) => Err(error.into()),
+        }
     }
 
     /// Reads as far as whole fields go; how far that is.
@@ -280,6 +309,51 @@ impl<'p> Tap<'p> {
             }
         }
         Ok(Some(cursor.pos))
+    }
+}
+
+/// Hears of a whole body what a listener hears of its pieces.
+struct Hearing<'l, L> {
+    listener: &'l mut L,
+    /// A text that was too long: nothing is told from there on.
+    too_long: Option<usize>,
+}
+
+impl<L: Listener> Visitor for Hearing<'_, L> {
+    #[inline]
+    fn field(&mut self, field: &Field<'_>) {
+        let told = match field.value {
+            Value::Text(Some(text)) | Value::Bytes(Some(text)) if text.len() > MAX_TEXT => {
+                self.too_long = self.too_long.or(Some(text.len()));
+                return;
+            }
+            Value::Text(text) | Value::Bytes(text) => Told::Text(text),
+            Value::Records(records) => {
+                let records = records.unwrap_or_default();
+                Told::Records {
+                    len: records.len() as u64,
+                    head: &records[..records.len().min(BatchHeader::LEN)],
+                }
+            }
+            value => Told::Fixed(value),
+        };
+        if self.too_long.is_none() {
+            self.listener.field(field.spec, told);
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, spec: &'static FieldSpec, _pos: usize) {
+        if self.too_long.is_none() {
+            self.listener.enter(spec);
+        }
+    }
+
+    #[inline]
+    fn leave(&mut self, spec: &'static FieldSpec, _pos: usize) {
+        if self.too_long.is_none() {
+            self.listener.leave(spec);
+        }
     }
 }
 
@@ -514,6 +588,17 @@ mod tests {
                 assert!(walked.is_err() || matches!(fed, Err(TapError::TooLong(_))));
             }
             assert!(tap.cut.len() <= MAX_PIECE && tap.stack.len() <= plan.depth);
+            // In one piece, too.
+            let mut tap = Tap::new(plan, body.len() as u64);
+            let mut notes = Notes::default();
+            let fed = tap.feed(&body, &mut notes);
+            let told = expected.0.get(..notes.0.len());
+            assert_eq!(told, Some(&notes.0[..]), "nothing else");
+            match fed {
+                Ok(()) => assert!(tap.is_complete() && notes == expected),
+                Err(TapError::TooLong(_)) => {}
+                Err(TapError::Malformed(error)) => assert_eq!(walked, Err(error)),
+            }
         }
     }
 
@@ -542,8 +627,9 @@ mod tests {
         let mut body = vec![0x7f, 0xff];
         body.extend(vec![b'g'; 0x7fff]);
         let plan = PLANS.get(ApiKey::HEARTBEAT, 0, Direction::Request).unwrap();
-        for size in [1, 1000, body.len()] {
-            let mut tap = Tap::new(plan, body.len() as u64 + 10);
+        // Ten bytes are missing, or none.
+        for (size, len) in [(1, 10), (1000, 10), (body.len(), 10), (body.len(), 0)] {
+            let mut tap = Tap::new(plan, (body.len() + len) as u64);
             let mut notes = Notes::default();
             let fed = body
                 .chunks(size)

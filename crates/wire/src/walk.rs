@@ -276,6 +276,20 @@ pub(crate) fn walk<S: Sink>(
 ) -> Result<(), WalkError> {
     for op in ops {
         match op {
+            // What is most common is done here: a call costs more.
+            Op::Skip(size) => cursor.advance(*size as usize)?,
+            Op::SkipVar { prefix, nullable } => {
+                let len = cursor.prefix(*prefix, *nullable)?.unwrap_or(0);
+                cursor.advance(len)?;
+            }
+            Op::Tags {
+                known,
+                interesting: false,
+            } => {
+                for _ in 0..tag_count(cursor)? {
+                    cursor.pos = skip_tag(&cursor.buf[..cursor.end], cursor.pos, known)?;
+                }
+            }
             Op::Fixed { spec } => {
                 sink.field(
                     &fixed(cursor, spec)?,
