@@ -1,4 +1,4 @@
-//! What metrics want to know of an answer.
+//! What metrics want to know of an answer, and whether there is anything in it to rewrite.
 
 use telemetry::metrics::Origin;
 use wire::api::{ApiKey, Direction};
@@ -6,6 +6,8 @@ use wire::error_code;
 use wire::plan::{Interest, Plans};
 use wire::schema::Entity;
 use wire::walk::{Field, Value, Visitor};
+
+use crate::rewrite;
 
 /// Answers of more bytes stream through, and are not looked into.
 pub(super) const MAX: usize = 64 * 1024;
@@ -15,6 +17,11 @@ pub(super) const BEGINNING: usize = 64;
 
 static PLANS: Plans = Plans::new(Interest::of(&[Entity::ErrorCode, Entity::ThrottleTime]));
 
+/// For answers that hardly ever carry addresses: one walk tells whether there are any, too.
+static WITH_ADDRESSES: Plans = Plans::new(
+    Interest::of(&[Entity::ErrorCode, Entity::ThrottleTime]).and(rewrite::ADDRESS_ENTITIES),
+);
+
 static THROTTLE: Plans = Plans::new(Interest::of(&[Entity::ThrottleTime]));
 
 /// What an answer says.
@@ -23,6 +30,8 @@ pub(super) struct Seen {
     /// The first error code that is not 0.
     pub(super) error: Option<i16>,
     pub(super) throttle_ms: u32,
+    /// It was walked to its end, and there is no address in it.
+    pub(super) has_no_address: bool,
 }
 
 impl Seen {
@@ -42,7 +51,10 @@ impl Seen {
 
 /// Looks into an answer without its length prefix. One that is malformed says what it says until there; it is refused elsewhere.
 pub(super) fn look(api: ApiKey, version: i16, answer: &[u8]) -> Seen {
-    visit(&PLANS, api, version, answer)
+    match rewrite::is_rare(api) {
+        true => visit(&WITH_ADDRESSES, api, version, answer),
+        false => visit(&PLANS, api, version, answer),
+    }
 }
 
 /// Looks for a throttle time alone, in an answer or in its beginning, without length prefix.
@@ -57,23 +69,37 @@ fn visit(plans: &Plans, api: ApiKey, version: i16, answer: &[u8]) -> Seen {
     // A version that is not known is answered in version 0 (KIP-511).
     let plan = |version| plans.get(api, version, Direction::Response);
     if let (Some(body), Some(plan)) = (body, plan(version).or_else(|| plan(0))) {
-        let _ = plan.visit(body, &mut seen);
+        let mut looking = Looking {
+            seen,
+            addresses: false,
+        };
+        let is_whole = plan.visit(body, &mut looking).is_ok();
+        seen = looking.seen;
+        let has_looked = std::ptr::eq(plans, &WITH_ADDRESSES) && plan.version() == version;
+        seen.has_no_address = has_looked && is_whole && !looking.addresses;
     }
     seen
 }
 
-impl Visitor for Seen {
+/// A look at work.
+struct Looking {
+    seen: Seen,
+    addresses: bool,
+}
+
+impl Visitor for Looking {
+    #[inline]
     fn field(&mut self, field: &Field<'_>) {
-        let Value::Int(value) = field.value else {
-            return;
-        };
-        if value == 0 {
-            return;
-        }
-        match field.entity {
-            Entity::ThrottleTime => self.throttle_ms = u32::try_from(value).unwrap_or(0),
-            _ if self.error.is_none() => self.error = i16::try_from(value).ok(),
-            _ => {}
+        let seen = &mut self.seen;
+        match (field.entity, field.value) {
+            (Entity::ErrorCode | Entity::ThrottleTime, Value::Int(0)) => {}
+            (Entity::ThrottleTime, Value::Int(value)) => {
+                seen.throttle_ms = u32::try_from(value).unwrap_or(0);
+            }
+            (Entity::ErrorCode, Value::Int(value)) => {
+                seen.error = seen.error.or(i16::try_from(value).ok());
+            }
+            _ => self.addresses = true,
         }
     }
 }
@@ -92,6 +118,7 @@ mod tests {
         let expected = Seen {
             error: Some(25),
             throttle_ms: 9,
+            has_no_address: false,
         };
         assert_eq!(seen, expected);
         // One topic without a name, one partition: index, error.
@@ -107,12 +134,32 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_noticed() {
+        // Produce v10: no topics, not throttled, no tagged fields.
+        let produce = [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
+        assert!(look(ApiKey::PRODUCE, 10, &produce).has_no_address);
+        // One tagged field: a node, host and port.
+        let mut with_node = produce.to_vec();
+        with_node.pop();
+        with_node.extend([1, 0, 11, 2, 0, 0, 0, 7, 2, b'h', 0, 0, 0, 9, 1, 0]);
+        let expected = Seen::default();
+        assert_eq!(look(ApiKey::PRODUCE, 10, &with_node), expected);
+        // What is cut off, or goes on behind its end, is for others to refuse.
+        let (cut, long) = (&produce[..10], [&produce[..], &[0]].concat());
+        assert!(!look(ApiKey::PRODUCE, 10, cut).has_no_address);
+        assert!(!look(ApiKey::PRODUCE, 10, &long).has_no_address);
+        // Others are not asked for it.
+        assert!(!look(ApiKey::HEARTBEAT, 1, &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]).has_no_address);
+    }
+
+    #[test]
     fn the_beginning_tells_of_a_throttle() {
         // Fetch v12: correlation id, no tagged fields, throttle time, an error, session, a list that is cut off.
         let fetch = [0, 0, 0, 1, 0, 0, 0, 0, 7, 0, 3, 0, 0, 0, 9, 0x7f, 1];
         let expected = Seen {
             error: None,
             throttle_ms: 7,
+            has_no_address: false,
         };
         assert_eq!(throttle(ApiKey::FETCH, 12, &fetch), expected);
         assert_eq!(throttle(ApiKey::FETCH, 12, &fetch[..7]), Seen::default());
@@ -141,7 +188,7 @@ mod tests {
     fn denials_are_told_apart() {
         let seen = |error| Seen {
             error: Some(error),
-            throttle_ms: 0,
+            ..Seen::default()
         };
         assert_eq!(seen(29).own_origin(), Origin::Authorization);
         assert_eq!(seen(35).own_origin(), Origin::Gateway);

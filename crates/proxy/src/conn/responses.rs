@@ -1,5 +1,8 @@
 //! The response half: gives the answers in the order of the requests.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -192,16 +195,23 @@ impl Connection {
 
     async fn flush(&self, giving: &mut Giving) -> Result<(), Failure> {
         if !giving.out.is_empty() {
+            // As long as nothing has to be waited for, nobody needs to know since when.
+            let waits = Cell::new(false);
             let progress = || {
                 self.touch();
-                self.writing.set(Some(self.active.get()));
+                if waits.get() {
+                    self.writing.set(Some(self.active.get()));
+                }
             };
-            self.writing.set(Some(Instant::now()));
-            giving
-                .out
-                .flush(&giving.window, &self.client, progress)
-                .await
-                .map_err(Failure::Client)?;
+            let mut writing = pin!(giving.out.flush(&giving.window, &self.client, progress));
+            let written = poll_fn(|context| {
+                let polled = writing.as_mut().poll(context);
+                if polled.is_pending() && !waits.replace(true) {
+                    self.writing.set(Some(Instant::now()));
+                }
+                polled
+            });
+            written.await.map_err(Failure::Client)?;
             self.writing.set(None);
         }
         giving.permits.clear();
@@ -328,6 +338,10 @@ impl Connection {
             }
             self.inspect_throttle(api, version, &giving.window.bytes()[..beginning]);
         }
+        let treatment = match seen {
+            Some(seen) if seen.has_no_address => Treatment::Pass,
+            _ => treatment,
+        };
         let delivered = match treatment {
             Treatment::Pass => self.pass(giving, &leg, frame_len).await?,
             Treatment::Addresses | Treatment::Tail if frame_len <= WINDOW => {

@@ -26,12 +26,23 @@ pub(crate) use tail::{MAX_TAIL, Tail};
 /// Length prefix, correlation id and the tagged fields of a response header, of which brokers send none.
 pub(crate) const MAX_ANSWER_HEADER: usize = 64;
 
-static ADDRESSES: Plans = Plans::new(Interest::of(&[
+/// What is rewritten.
+pub(crate) const ADDRESS_ENTITIES: Interest = Interest::of(&[
     Entity::NodeId,
     Entity::Host,
     Entity::Port,
     Entity::InternalHost,
-]));
+]);
+
+static ADDRESSES: Plans = Plans::new(ADDRESS_ENTITIES);
+
+/// Whether answers of `api` carry addresses only when a leader has moved (KIP-951).
+pub(crate) fn is_rare(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::PRODUCE | ApiKey::FETCH | ApiKey::SHARE_FETCH | ApiKey::SHARE_ACKNOWLEDGE
+    )
+}
 
 /// What a rewrite needs to know.
 #[derive(Clone, Copy)]
