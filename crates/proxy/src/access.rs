@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use auth::accounts::{Accounts, Identity, PASSTHROUGH};
 use auth::acl::{AclView, Acls, Operation, ResourceType};
 use auth::server::{AuthFailure, Authenticator, RelayedOptions};
@@ -17,6 +17,7 @@ use telemetry::FloodGate;
 use telemetry::metrics::Metrics;
 use telemetry::targets::{AUDIT, AUTHORIZATION, NETWORK};
 use tenancy::{Tenant, Tenants};
+use wire::api::ApiKey;
 
 use crate::gateway::ListenerState;
 
@@ -248,9 +249,27 @@ pub(crate) struct Access {
     identity: Identity,
     host: String,
     accounts: RefCell<Arc<Accounts>>,
+    latest: RefCell<Latest>,
     view: RefCell<View>,
     /// Counts changes of the lists and of the virtual clusters.
     round: Cell<u64>,
+}
+
+/// Follows the snapshots. Every request asks whether they have changed, so that has to be cheap.
+struct Latest {
+    accounts: Cache<Arc<ArcSwap<Accounts>>, Arc<Accounts>>,
+    acls: Cache<Arc<ArcSwap<Acls>>, Arc<Acls>>,
+    tenants: Cache<Arc<ArcSwap<Tenants>>, Arc<Tenants>>,
+}
+
+impl Latest {
+    fn new(security: &Security) -> Latest {
+        Latest {
+            accounts: Cache::new(Arc::clone(&security.accounts)),
+            acls: Cache::new(Arc::clone(&security.acls)),
+            tenants: Cache::new(Arc::clone(&security.tenants)),
+        }
+    }
 }
 
 /// What a connection sees of one moment.
@@ -262,8 +281,9 @@ struct View {
 }
 
 impl View {
-    fn new(security: &Security, identity: &Identity, host: &str) -> View {
-        let (acls, tenants) = (security.acls.load_full(), security.tenants.load_full());
+    fn new(latest: &mut Latest, security: &Security, identity: &Identity, host: &str) -> View {
+        let acls = Arc::clone(latest.acls.load());
+        let tenants = Arc::clone(latest.tenants.load());
         let place = Place::of(identity, &tenants);
         View {
             rights: security.view(&acls, &place, identity, host),
@@ -287,11 +307,13 @@ impl Access {
     pub(crate) fn new(security: &Security, identity: Identity, host: IpAddr) -> Access {
         // Kafka shows and compares IPv4 addresses as such, however they came in.
         let host = host.to_canonical().to_string();
-        let view = View::new(security, &identity, &host);
+        let mut latest = Latest::new(security);
+        let view = View::new(&mut latest, security, &identity, &host);
         Access {
             identity,
             host,
-            accounts: RefCell::new(security.accounts.load_full()),
+            accounts: RefCell::new(Arc::clone(latest.accounts.load())),
+            latest: RefCell::new(latest),
             view: RefCell::new(view),
             round: Cell::new(1),
         }
@@ -307,13 +329,14 @@ impl Access {
         if matches!(self.view.borrow().place, Place::Gone) {
             return false;
         }
-        let now = security.accounts.load();
+        let mut latest = self.latest.borrow_mut();
+        let now = latest.accounts.load();
         let mut seen = self.accounts.borrow_mut();
-        if Arc::ptr_eq(&now, &seen) {
+        if Arc::ptr_eq(now, &seen) {
             return true;
         }
-        *seen = Arc::clone(&now);
-        self.identity.still_holds(&now)
+        *seen = Arc::clone(now);
+        self.identity.still_holds(now)
     }
 
     /// What the client may do by the lists of this moment.
@@ -333,14 +356,30 @@ impl Access {
         }
     }
 
+    /// Whether requests of `api` have to be judged.
+    pub(crate) fn is_guarded(&self, security: &Security, api: ApiKey) -> bool {
+        self.refresh(security);
+        let View { place, rights, .. } = &*self.view.borrow();
+        matches!(place, Place::Gone) // whoever judges ends the connection
+            || rights.enabled()
+            || rights.is_narrowed()
+            || place.tenant().is_some()
+            || (api == ApiKey::METADATA && !rights.auto_creation())
+            || matches!(
+                api,
+                ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS
+            )
+    }
+
     fn refresh(&self, security: &Security) {
+        let mut latest = self.latest.borrow_mut();
         let is_current = {
             let seen = self.view.borrow();
-            Arc::ptr_eq(&security.acls.load(), &seen.acls)
-                && Arc::ptr_eq(&security.tenants.load(), &seen.tenants)
+            Arc::ptr_eq(latest.acls.load(), &seen.acls)
+                && Arc::ptr_eq(latest.tenants.load(), &seen.tenants)
         };
         if !is_current {
-            let now = View::new(security, &self.identity, &self.host);
+            let now = View::new(&mut latest, security, &self.identity, &self.host);
             let before = self.view.replace(now);
             if !self.view.borrow().is_like(&before, &self.identity) {
                 self.round.set(self.round.get() + 1);

@@ -61,7 +61,7 @@ pub(super) enum Judged {
         frame: Made,
         /// Version of the frame and of its answer.
         version: i16,
-        work: Option<Work>,
+        work: Option<Box<Work>>,
         /// Memory that the frame takes, until it has been sent.
         permit: Option<OwnedSemaphorePermit>,
         /// What metrics have to know of what the client asked.
@@ -115,20 +115,7 @@ impl Connection {
     /// Whether requests of `api` have to be judged.
     pub(super) fn is_guarded(&self, api: ApiKey) -> bool {
         let security = &self.worker.shared.access;
-        if security.mode != SecurityMode::GatewayManaged {
-            return false;
-        }
-        let Some((view, tenant)) = self.access.seen(security) else {
-            return true; // whoever judges ends the connection
-        };
-        view.enabled()
-            || view.is_narrowed()
-            || tenant.is_some()
-            || (api == ApiKey::METADATA && !view.auto_creation())
-            || matches!(
-                api,
-                ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS
-            )
+        security.mode == SecurityMode::GatewayManaged && self.access.is_guarded(security, api)
     }
 
     /// Judges the request at the beginning of the window. Takes it out of the window unless it goes on as it is.
@@ -325,13 +312,15 @@ impl Connection {
         let weight = back.as_ref().map_or(0, |back| back.weight())
             + rights.as_ref().map_or(0, AnswerWork::weight);
         let permit = self.remember(weight)?;
-        let work = (back.is_some() || rights.is_some()).then_some(Work {
-            back,
-            between,
-            rights,
-            version,
-            tenant: tenant.clone(),
-            _permit: permit,
+        let work = (back.is_some() || rights.is_some()).then(|| {
+            Box::new(Work {
+                back,
+                between,
+                rights,
+                version,
+                tenant: tenant.clone(),
+                _permit: permit,
+            })
         });
         Ok(Judged::Instead {
             frame: match body {

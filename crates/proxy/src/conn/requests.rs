@@ -106,6 +106,8 @@ impl Connection {
             }
             window.release();
             tokio::select! {
+                biased;
+                () = self.stop.raised() => {}
                 read = window.fill(&self.client) => {
                     if read.map_err(Failure::Client)? == 0 {
                         return Ok(End::ClientClosed);
@@ -113,7 +115,7 @@ impl Connection {
                     self.touch();
                     self.in_flight.timings.read(self.active.get().into_std());
                 }
-                () = self.stop.raised() => {}
+                // While the client sends, whoever forwards its requests sees to it.
                 () = self.session_due(), if position.body_left == 0 => self.renew_session().await?,
             }
         }
@@ -178,8 +180,9 @@ impl Connection {
             self.in_flight.timings.accepted(head.api);
         }
         self.check_session(head.api)?;
-        let offered = self.worker.shared.view.offered();
-        match verdict::judge(&offered, head.api, head.version) {
+        let view = &self.worker.shared.view;
+        let verdict = verdict::judge(&view.snapshot.load().offered, head.api, head.version);
+        match verdict {
             _ if self.conversation.borrow().has_begun()
                 && head.api != ApiKey::SASL_AUTHENTICATE =>
             {
@@ -195,6 +198,7 @@ impl Connection {
                 let Some(body) = whole_body(window, &head)? else {
                     return Ok(Taken::More);
                 };
+                let offered = view.offered();
                 let answer = local::api_versions(&offered, head.version, head.correlation_id, body)
                     .map_err(|error| head.malformed(error))?;
                 *self.told.borrow_mut() = Some(offered);
