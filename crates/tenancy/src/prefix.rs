@@ -4,7 +4,9 @@
 //! may overlap (`team` and `teamA`), and one function decides, for the data path and for the admin API: the longest
 //! prefix owns the name. Names of deleted virtual clusters stay in the set, so that nobody inherits what they left behind.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Prefixes of virtual clusters, deleted ones included. Immutable; cheap to clone.
@@ -22,12 +24,21 @@ impl Prefixes {
     /// Brokers refuse topics that differ from another only in `.` and `_`, and by that would tell of another's topic. So
     /// names are compared with `.` as `_`.
     pub fn owner(&self, physical: &str) -> Option<&Arc<str>> {
-        let folded = fold(physical);
-        let most = self.longest.min(folded.len());
-        (1..=most)
-            .rev()
-            .filter(|end| folded.is_char_boundary(*end))
-            .find_map(|end| self.prefixes.get(&folded[..end]))
+        let most = self.longest.min(physical.len());
+        let folded = fold(&physical[..physical.floor_char_boundary(most)]);
+        let mut name = &*folded;
+        loop {
+            // All prefixes that `name` begins with come before it, the longest of them last; what comes between it and `name` begins with
+            // it, too. So what this one and `name` begin with goes on to be looked at.
+            let upto = (Bound::Unbounded, Bound::Included(name));
+            let (prefix, owner) = self.prefixes.range::<str, _>(upto).next_back()?;
+            let pairs = prefix.bytes().zip(name.bytes());
+            let common = pairs.take_while(|(a, b)| a == b).count();
+            if common == prefix.len() {
+                return Some(owner);
+            }
+            name = &name[..name.floor_char_boundary(common)];
+        }
     }
 
     /// Whether `physical` is the name of something of `prefix`, and of nobody with a longer name.
@@ -42,7 +53,7 @@ impl Prefixes {
 
     /// The other prefixes that begin with this one.
     pub(crate) fn longer(&self, prefix: &str) -> impl Iterator<Item = &Arc<str>> {
-        let folded = fold(prefix);
+        let folded = fold(prefix).into_owned();
         let from = self.prefixes.range(folded.clone()..);
         from.take_while(move |(other, _)| other.starts_with(&folded))
             .map(|(_, other)| other)
@@ -51,14 +62,14 @@ impl Prefixes {
 
     /// A prefix that is taken already by `prefix`: the same, or one that differs only in `.` and `_`.
     pub fn same(&self, prefix: &str) -> Option<&Arc<str>> {
-        self.prefixes.get(&fold(prefix))
+        self.prefixes.get(&*fold(prefix))
     }
 
     /// All of which one is the beginning of the other and of `prefix` (but `prefix` itself).
     pub fn overlapping(&self, prefix: &str) -> Vec<&Arc<str>> {
         let folded = fold(prefix);
         let overlap = |other: &str| {
-            other != folded && (other.starts_with(&folded) || folded.starts_with(other))
+            other != folded && (other.starts_with(&*folded) || folded.starts_with(other))
         };
         let all = self.prefixes.iter();
         all.filter(|(other, _)| overlap(other))
@@ -74,7 +85,7 @@ impl<P: Into<Arc<str>>> FromIterator<P> for Prefixes {
             .into_iter()
             .map(Into::into)
             .filter(|prefix| !prefix.is_empty())
-            .map(|prefix| (fold(&prefix), prefix))
+            .map(|prefix| (fold(&prefix).into_owned(), prefix))
             .collect();
         let longest = prefixes.keys().map(String::len).max().unwrap_or(0);
         Prefixes {
@@ -84,8 +95,11 @@ impl<P: Into<Arc<str>>> FromIterator<P> for Prefixes {
     }
 }
 
-fn fold(name: &str) -> String {
-    name.replace('.', "_")
+fn fold(name: &str) -> Cow<'_, str> {
+    match name.contains('.') {
+        true => Cow::Owned(name.replace('.', "_")),
+        false => Cow::Borrowed(name),
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +122,34 @@ mod tests {
         // Whose it is, and yet no name of it.
         assert_eq!(owner("a_bx").as_deref(), Some("a.b"));
         assert!(!prefixes.owns("a.b", "a_bx") && prefixes.owns("a.b", "a.bx"));
+    }
+
+    /// Looking at one beginning after the other is the oracle.
+    #[test]
+    fn owners_are_found_among_many() {
+        let mut state = 7_u32;
+        let mut below = |n: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % n
+        };
+        let mut word = |longest| -> String {
+            let letters = ["a", "b", ".", "_", "ä", "ö"];
+            let len = below(longest);
+            let word = (0..len).map(|_| letters[below(6) as usize]);
+            word.collect()
+        };
+        for _ in 0..200 {
+            let prefixes: Prefixes = (0..40).map(|_| word(6)).collect();
+            for _ in 0..200 {
+                let name = word(9);
+                let folded = name.replace('.', "_");
+                let ends = (1..=name.len()).rev();
+                let expected = ends
+                    .filter_map(|end| folded.get(..end))
+                    .find_map(|beginning| prefixes.same(beginning));
+                assert_eq!(prefixes.owner(&name), expected, "{name} of {prefixes:?}");
+            }
+        }
     }
 
     #[test]

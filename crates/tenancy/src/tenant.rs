@@ -305,7 +305,7 @@ impl Tenant {
     }
 
     fn prefixed(&self, logical: &str) -> String {
-        format!("{}{logical}", self.prefix)
+        [&*self.prefix, logical].concat()
     }
 }
 
