@@ -67,7 +67,8 @@ impl Parking {
 impl WorkerParking {
     /// The worker is about to wait.
     pub fn park(&self) {
-        self.since.store(self.now() + 1, Ordering::Release);
+        self.since
+            .store(self.nanos_at(Instant::now()) + 1, Ordering::Release);
     }
 
     /// The worker goes on.
@@ -76,10 +77,11 @@ impl WorkerParking {
         if since == 0 {
             return;
         }
-        let waited = self.now().saturating_sub(since - 1);
+        let now = Instant::now();
+        let waited = self.nanos_at(now).saturating_sub(since - 1);
         self.total.fetch_add(waited, Ordering::Relaxed);
         self.since.store(0, Ordering::Release);
-        let at = Moment::now();
+        let at = Moment::of(now);
         self.waits.observe(at, Duration::from_nanos(waited));
         self.count.inc();
         self.rate.add(at, 1);
@@ -91,13 +93,15 @@ impl WorkerParking {
         let since = self.since.load(Ordering::Acquire);
         let open = match since {
             0 => 0,
-            since => self.now().saturating_sub(since - 1),
+            since => self.nanos_at(Instant::now()).saturating_sub(since - 1),
         };
         self.total.load(Ordering::Relaxed) + open
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// Nanoseconds from `started` to `instant`.
+    fn nanos_at(&self, instant: Instant) -> u64 {
+        let lived = instant.saturating_duration_since(self.started);
+        u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
