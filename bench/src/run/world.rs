@@ -9,7 +9,7 @@ use serde_json::json;
 use testkit::cert::{Authority, PemFiles};
 use testkit::dirs::Scratch;
 use testkit::http::Request;
-use testkit::process::{Process, Spec, tail};
+use testkit::process::{Process, Signal, Spec, tail};
 use testkit::{ClusterOptions, Gateway, GatewayOptions, KafkaCluster, Listener, Release, ports};
 
 use crate::Result;
@@ -17,6 +17,8 @@ use crate::cpu::{self, Pins};
 
 /// How long a program may take to be ready.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a relay may take to end before it is killed.
+const END: Duration = Duration::from_secs(5);
 /// The virtual cluster, which is the prefix of its topics' names.
 const VIRTUAL: &str = "tenant";
 /// The account in it.
@@ -190,7 +192,7 @@ impl Tools {
                 addresses: upstream.addresses.clone(),
                 tls: upstream.tls,
                 password: None,
-                _process: None,
+                process: None,
                 gateway: None,
             })),
             Kind::HaproxyPackaged | Kind::HaproxyTuned => {
@@ -315,7 +317,7 @@ impl Tools {
             addresses,
             tls: kind.tls_to_clients(),
             password: None,
-            _process: Some(process),
+            process: Some(process),
             gateway: None,
         })
     }
@@ -364,7 +366,7 @@ impl Tools {
             addresses,
             tls: kind.tls_to_clients(),
             password,
-            _process: None,
+            process: None,
             gateway: Some(gateway),
         })
     }
@@ -507,8 +509,18 @@ pub(crate) struct Relay {
     addresses: BTreeMap<i32, String>,
     pub(crate) tls: bool,
     password: Option<String>,
-    _process: Option<Process>,
+    process: Option<Process>,
     gateway: Option<Gateway>,
+}
+
+impl Drop for Relay {
+    /// nginx ends its workers if it is asked to end, and not if it is killed.
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.signal(Signal::Term);
+            let _ = process.wait(END); // who does not listen is killed
+        }
+    }
 }
 
 impl Relay {
