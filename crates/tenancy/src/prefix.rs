@@ -28,8 +28,8 @@ impl Prefixes {
         let folded = fold(&physical[..physical.floor_char_boundary(most)]);
         let mut name = &*folded;
         loop {
-            // All prefixes that `name` begins with come before it, the longest of them last; what comes between it and `name` begins with
-            // it, too. So what this one and `name` begin with goes on to be looked at.
+            // None of the prefixes that `name` begins with comes after `name`, and what stands between the longest of them and `name` begins
+            // with that one, too. So either this is the longest, or both begin with it: then their common beginning is looked at next.
             let upto = (Bound::Unbounded, Bound::Included(name));
             let (prefix, owner) = self.prefixes.range::<str, _>(upto).next_back()?;
             let pairs = prefix.bytes().zip(name.bytes());

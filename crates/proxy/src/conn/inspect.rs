@@ -30,7 +30,7 @@ pub(super) struct Seen {
     /// The first error code that is not 0.
     pub(super) error: Option<i16>,
     pub(super) throttle_ms: u32,
-    /// It was walked to its end, and there is no address in it.
+    /// It was walked to its end, and there is no address in it. Looked for only where addresses [are rare](rewrite::is_rare).
     pub(super) has_no_address: bool,
 }
 
@@ -75,7 +75,7 @@ fn visit(plans: &Plans, api: ApiKey, version: i16, answer: &[u8]) -> Seen {
         };
         let is_whole = plan.visit(body, &mut looking).is_ok();
         seen = looking.seen;
-        let has_looked = std::ptr::eq(plans, &WITH_ADDRESSES) && plan.version() == version;
+        let has_looked = plan.interest().contains(Entity::Host) && plan.version() == version;
         seen.has_no_address = has_looked && is_whole && !looking.addresses;
     }
     seen
