@@ -40,6 +40,8 @@ enum Command {
     Crowd(crowd::Args),
     /// Counts instructions per request.
     Counts(counts::Args),
+    /// Samples where CPU time goes.
+    Profile(run::profile::Args),
     /// Measures everything and writes a report.
     Run(run::Args),
 }
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::DevBroker(args) => dev_broker::run(&args),
         Command::Crowd(args) => crowd::run(args),
         Command::Counts(args) => counts::run(&args),
+        Command::Profile(args) => run::profile::run(&args),
         Command::Run(args) => run::run(&args),
     };
     match done {

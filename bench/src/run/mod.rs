@@ -1,6 +1,8 @@
 //! The conductor: starts everything, measures in interleaved rounds, writes the report.
 
+mod flame;
 mod memory;
+pub(crate) mod profile;
 mod report;
 mod table;
 mod targets;

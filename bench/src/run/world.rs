@@ -302,8 +302,17 @@ impl Tools {
         addresses: BTreeMap<i32, String>,
     ) -> Result<Relay> {
         let command = self.pins.command(&self.pins.relay, command);
-        let mut process = self.start(name, &command)?;
-        for address in addresses.values() {
+        let mut relay = Relay {
+            kind,
+            pids: Vec::new(),
+            addresses,
+            tls: kind.tls_to_clients(),
+            password: None,
+            process: None,
+            gateway: None,
+        };
+        let process = relay.process.insert(self.start(name, &command)?);
+        for address in relay.addresses.values() {
             let ready = testkit::wait::until_true(name, LIMIT, || {
                 !process.is_running() || std::net::TcpStream::connect(address).is_ok()
             });
@@ -311,15 +320,8 @@ impl Tools {
                 return Err(format!("{name} did not start: {}", tail(&process.log(), 5)).into());
             }
         }
-        Ok(Relay {
-            kind,
-            pids: cpu::family(process.pid()),
-            addresses,
-            tls: kind.tls_to_clients(),
-            password: None,
-            process: Some(process),
-            gateway: None,
-        })
+        relay.pids = cpu::family(process.pid());
+        Ok(relay)
     }
 
     fn gateway(&self, kind: Kind, program: &Path, upstream: &Upstream) -> Result<Relay> {
