@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// The gateway, built with the feature `sluicegate-telemetry/uncounted`.
     #[arg(long)]
     uncounted: Option<PathBuf>,
-    /// Two minutes instead of most of an hour: fewer workloads, two short rounds.
+    /// Two minutes instead of an hour: fewer workloads, two short rounds.
     #[arg(long)]
     quick: bool,
     /// Brokers of the Apache Kafka that confirms the figures; 0 leaves it out.
