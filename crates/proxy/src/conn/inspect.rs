@@ -63,25 +63,21 @@ pub(super) fn throttle(api: ApiKey, version: i16, answer: &[u8]) -> Seen {
 }
 
 fn visit(plans: &Plans, api: ApiKey, version: i16, answer: &[u8]) -> Seen {
-    let mut seen = Seen::default();
+    let mut looking = Looking::default();
     let header = wire::header::response_header_len(api, version, answer);
     let body = header.ok().and_then(|header| answer.get(header..));
     // A version that is not known is answered in version 0 (KIP-511).
     let plan = |version| plans.get(api, version, Direction::Response);
     if let (Some(body), Some(plan)) = (body, plan(version).or_else(|| plan(0))) {
-        let mut looking = Looking {
-            seen,
-            addresses: false,
-        };
         let is_whole = plan.visit(body, &mut looking).is_ok();
-        seen = looking.seen;
         let has_looked = plan.interest().contains(Entity::Host) && plan.version() == version;
-        seen.has_no_address = has_looked && is_whole && !looking.addresses;
+        looking.seen.has_no_address = has_looked && is_whole && !looking.addresses;
     }
-    seen
+    looking.seen
 }
 
 /// A look at work.
+#[derive(Default)]
 struct Looking {
     seen: Seen,
     addresses: bool,

@@ -1,6 +1,5 @@
 //! The response half: gives the answers in the order of the requests.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -196,17 +195,17 @@ impl Connection {
     async fn flush(&self, giving: &mut Giving) -> Result<(), Failure> {
         if !giving.out.is_empty() {
             // As long as nothing has to be waited for, nobody needs to know since when.
-            let waits = Cell::new(false);
+            let waits = || self.writing.get().is_some();
             let progress = || {
                 self.touch();
-                if waits.get() {
+                if waits() {
                     self.writing.set(Some(self.active.get()));
                 }
             };
             let mut writing = pin!(giving.out.flush(&giving.window, &self.client, progress));
             let written = poll_fn(|context| {
                 let polled = writing.as_mut().poll(context);
-                if polled.is_pending() && !waits.replace(true) {
+                if polled.is_pending() && !waits() {
                     self.writing.set(Some(Instant::now()));
                 }
                 polled
