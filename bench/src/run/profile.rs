@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::flame::{Frame, Stacks};
 use super::workload::Workload;
-use super::world::{Kind, Relay, Tools, Upstream};
+use super::world::{Kind, Relay, Tools};
 use super::{Stage, main_workloads, relays};
 use crate::Result;
 
@@ -46,10 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         seconds: args.seconds,
     };
     let mut rows = Vec::new();
-    let mut sample = |upstream: &Upstream, kinds: &[Kind], workloads: &[Workload]| -> Result<()> {
-        for relay in relays(&stage, upstream, kinds)? {
+    let mut sample = |relays: Vec<Relay>, workloads: &[Workload]| -> Result<()> {
+        for relay in &relays {
             for workload in workloads {
-                rows.push(row(&stage, &relay, workload, &args.folder)?);
+                rows.push(row(&stage, relay, workload, &args.folder)?);
             }
         }
         Ok(())
@@ -58,12 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     plain.extend([Workload::both(), Workload::produce().topics(10)]);
     let upstream = tools.memory_broker(false)?;
     let kinds = [Kind::Gateway, Kind::HaproxyPackaged, Kind::HaproxyTuned];
-    sample(&upstream, &kinds, &plain)?;
-    sample(
-        &upstream,
-        &[Kind::GatewayTls, Kind::NginxTls],
-        &main_workloads(),
-    )?;
+    sample(relays(&stage, &upstream, &kinds)?, &plain)?;
+    let kinds = [Kind::GatewayTls, Kind::NginxTls];
+    sample(relays(&stage, &upstream, &kinds)?, &main_workloads())?;
     let upstream = tools.dev_broker()?;
     let virtual_cluster = relays(&stage, &upstream, &[Kind::Virtual])?;
     let workloads = [Workload::produce(), Workload::produce().old()];
@@ -72,8 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             workload.prepare(&tools, relay, upstream.replicas)?;
         }
     }
-    drop(virtual_cluster);
-    sample(&upstream, &[Kind::Virtual], &workloads)?;
+    sample(virtual_cluster, &workloads)?;
     println!(
         "| workload | peer | kernel, % of all | of that copying, % of all | user code, % of all | of that, % of all |"
     );
