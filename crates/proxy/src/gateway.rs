@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use crate::Observer;
 use crate::access::Security;
 use crate::addressing::Addressing;
+use crate::aside::Aside;
 use crate::buffer::Budget;
 use crate::cluster::{Broker, ClusterView, StartError};
 use crate::conn::{Accepted, Admission, Pace};
@@ -252,6 +253,7 @@ impl Connected {
             observer: observer.clone(),
             access: security,
             topics: Topics::new(client.clone()),
+            aside: Aside::start(config.workers).map_err(GatewayError::Worker)?,
         });
         let mut tasks = follow_offsets(config, &shared, client);
         let workers = (0..config.workers.max(1))

@@ -62,6 +62,7 @@ pub(crate) struct Topics {
 }
 
 /// What is known at one moment.
+#[derive(Clone)]
 pub(crate) struct Known {
     names: Arc<Names>,
     targets: Arc<Ids>,

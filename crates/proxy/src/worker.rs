@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::access::Security;
+use crate::aside::Aside;
 use crate::buffer::Budget;
 use crate::cluster::ClusterView;
 use crate::conn::{self, Accepted};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) access: Arc<Security>,
     pub(crate) topics: Topics,
+    pub(crate) aside: Aside,
 }
 
 /// What the connections of one worker share.

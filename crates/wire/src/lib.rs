@@ -12,6 +12,7 @@
 //! | [`stream`] | validates a body of which only a window is in memory |
 //! | [`tap`] | reads along while a body passes by in pieces |
 //! | [`tree`] | whole messages as trees, for what has to be understood and changed |
+//! | [`elements`] | how much there is in a body |
 //! | [`reply`] | parts of answers out of parts of requests |
 //! | [`build`] | default and error bodies |
 //! | [`testing`] | random valid bodies, for tests and fuzz targets |
@@ -22,6 +23,7 @@
 pub mod api;
 pub mod build;
 mod cursor;
+pub mod elements;
 pub mod error_code;
 pub mod header;
 pub mod plan;

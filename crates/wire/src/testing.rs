@@ -5,6 +5,7 @@
 use crate::api::{ApiKey, Direction};
 use crate::plan::Prefix;
 use crate::schema::{FieldSpec, FieldType};
+use crate::tree::{self, Node, Record};
 use crate::varint;
 
 /// A deterministic source of numbers (splitmix64). Not for secrets.
@@ -57,6 +58,82 @@ pub fn random_body(api: ApiKey, version: i16, dir: Direction, rng: &mut Rng) -> 
     };
     writer.fields(spec.message(dir).fields);
     writer.body
+}
+
+/// For each array of a message a body in which it has `count` elements, all of them different, and nothing else is there but what the
+/// array is in; with the names of the fields that lead to it.
+pub fn crowded_bodies(
+    api: ApiKey,
+    version: i16,
+    dir: Direction,
+    count: usize,
+) -> Vec<(String, Vec<u8>)> {
+    let mut roots = Vec::new();
+    crowd(tree::message(api, dir), version, count, "", &mut roots);
+    let body = |(path, root)| (path, tree::encode(api, version, dir, &root));
+    roots.into_iter().map(body).collect()
+}
+
+fn crowd(
+    fields: &'static [FieldSpec],
+    version: i16,
+    count: usize,
+    path: &str,
+    out: &mut Vec<(String, Record<'static>)>,
+) {
+    for spec in fields.iter().filter(|spec| spec.versions.contains(version)) {
+        let path = format!("{path}/{}", spec.name);
+        let holding = |value| {
+            let mut record = distinct(fields, 0);
+            record.set(spec.name, value);
+            record
+        };
+        if spec.array {
+            let elements = (0..count).map(|number| match spec.ty {
+                FieldType::Struct(inner) => Node::Record(distinct(inner, number)),
+                ty => value(ty, number),
+            });
+            let list = match spec.ty {
+                FieldType::Struct(_) | FieldType::String | FieldType::Bytes | FieldType::Uuid => {
+                    Node::List(elements.collect())
+                }
+                _ => Node::Ints((0..count as i64).collect()),
+            };
+            out.push((path.clone(), holding(list)));
+        }
+        if let FieldType::Struct(inner) = spec.ty {
+            let mut within = Vec::new();
+            crowd(inner, version, count, &path, &mut within);
+            for (path, record) in within {
+                let record = Node::Record(record);
+                let holder = if spec.array {
+                    Node::List(vec![record])
+                } else {
+                    record
+                };
+                out.push((path, holding(holder)));
+            }
+        }
+    }
+}
+
+/// A struct without arrays whose texts and ids no other number has.
+fn distinct(fields: &'static [FieldSpec], number: usize) -> Record<'static> {
+    let mut record = Record::new(fields);
+    for spec in fields.iter().filter(|spec| !spec.array) {
+        if matches!(spec.ty, FieldType::String | FieldType::Uuid) {
+            record.set(spec.name, value(spec.ty, number));
+        }
+    }
+    record
+}
+
+fn value(ty: FieldType, number: usize) -> Node<'static> {
+    match ty {
+        FieldType::String | FieldType::Bytes => Node::text(&format!("n{number}")),
+        FieldType::Uuid => Node::Uuid((number as u128 + 1).to_be_bytes()),
+        _ => Node::Int(number as i64),
+    }
 }
 
 /// Changes, removes, inserts or cuts some bytes.

@@ -480,6 +480,8 @@ impl<'a> Reader<'a> {
             let mut fields = record.fields.iter().zip(&mut record.values);
             let known = fields.find(|(spec, _)| is_tagged(spec, self.version, tag));
             let Some((spec, value)) = known else {
+                let left = self.nodes_left.checked_sub(1);
+                self.nodes_left = left.ok_or(TreeError::TooLarge)?;
                 record.unknown.push((tag, Cow::Borrowed(content)));
                 continue;
             };

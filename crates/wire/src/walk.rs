@@ -508,7 +508,7 @@ fn skip_tag(buf: &[u8], pos: usize, known: &[Tag]) -> Result<usize, WalkError> {
 
 /// The count of an array; more than the rest can hold is refused before anything is done `count` times.
 #[inline(always)]
-fn element_count(
+pub(crate) fn element_count(
     cursor: &mut Cursor<'_>,
     prefix: Prefix,
     nullable: bool,
@@ -526,7 +526,7 @@ fn element_count(
 
 /// The count of tagged fields; each takes two bytes at least.
 #[inline(always)]
-fn tag_count(cursor: &mut Cursor<'_>) -> Result<usize, WalkError> {
+pub(crate) fn tag_count(cursor: &mut Cursor<'_>) -> Result<usize, WalkError> {
     let offset = cursor.pos;
     let count = cursor.varint()? as usize;
     if count as u64 * 2 > cursor.remaining() as u64 {

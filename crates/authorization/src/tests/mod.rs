@@ -2,6 +2,7 @@
 //! that clients can read.
 
 mod acl_apis;
+mod cost;
 mod descriptions;
 mod samples;
 mod special;

@@ -5,6 +5,7 @@
 //! the head tells everything, and the records stream. Other requests beyond the window are held with memory from the
 //! budget of the process.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,23 +17,49 @@ use telemetry::targets::AUTHORIZATION;
 use tenancy::{Context, Heartbeat, Mapped, Physical, Subscriptions, Tenant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
-use wire::api::ApiKey;
+use wire::api::{ApiKey, Direction};
+use wire::elements::elements;
 use wire::error_code::REQUEST_TIMED_OUT;
 use wire::varint;
 
 use super::requests::{Head, PREFIX};
 use super::tally::Owed;
 use super::{Connection, Failure, Work, local};
+use crate::aside::LONG;
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek;
 use crate::topics::{Known, Seen};
 
 /// A frame that is seen as a whole is in memory three times for a while: as it came, as access control makes it, and as it is called in
-/// Kafka. Trees are apart: a worker has one at a time, of bounded size.
+/// Kafka. Trees are apart: a thread has one at a time, of bounded size.
 pub(super) const TREE: usize = 3;
 
 /// A frame that is seen as a whole has to be there within this time. Clients give up earlier.
 const HELD_WITHIN: Duration = Duration::from_secs(60);
+
+/// A request that is seen as a whole has so many elements at most.
+const MAX_ELEMENTS: usize = 1 << 18;
+
+/// The body of a request, or what has been made of it.
+#[derive(Clone, Copy)]
+struct Part<'b> {
+    bytes: &'b [u8],
+    /// The frame, if it is not in the window.
+    held: Option<&'b Bytes>,
+    /// Work on it is done aside.
+    is_long: bool,
+}
+
+impl Part<'_> {
+    /// The same for another thread; what is held is not copied.
+    fn owned(&self) -> Bytes {
+        let holds = |frame: &&Bytes| frame.as_ptr_range().contains(&self.bytes.as_ptr());
+        match self.held.filter(holds) {
+            Some(frame) => frame.slice_ref(self.bytes),
+            None => Bytes::copy_from_slice(self.bytes),
+        }
+    }
+}
 
 /// What becomes of a request by the session it is in.
 enum Session {
@@ -61,7 +88,7 @@ pub(super) enum Judged {
         frame: Made,
         /// Version of the frame and of its answer.
         version: i16,
-        work: Option<Box<Work>>,
+        work: Option<Arc<Work>>,
         /// Memory that the frame takes, until it has been sent.
         permit: Option<OwnedSemaphorePermit>,
         /// What metrics have to know of what the client asked.
@@ -126,7 +153,7 @@ impl Connection {
                 return Ok(Judged::More);
             };
             let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
-            let judged = self.rule(head, frame, body).await?;
+            let judged = self.rule(head, frame, None, body).await?;
             let judged = self.noting(judged, head, body);
             if !matches!(judged, Judged::AsIs) {
                 window.consume(head.frame_len);
@@ -140,7 +167,7 @@ impl Connection {
         let (frame, permit) = self.hold(window, head).await?;
         let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
         let permit = Some(permit);
-        let judged = match self.rule(head, &frame, body).await? {
+        let judged = match self.rule(head, &frame, Some(&frame), body).await? {
             Judged::AsIs => Judged::Instead {
                 frame: Made::whole(frame.clone()),
                 version: head.version,
@@ -224,10 +251,23 @@ impl Connection {
         Ok((frame.into(), permit))
     }
 
-    async fn rule(&self, head: &Head, frame: &[u8], body: &[u8]) -> Result<Judged, Failure> {
+    /// `held`: the frame again, if it is not in the window.
+    async fn rule(
+        &self,
+        head: &Head,
+        frame: &[u8],
+        held: Option<&Bytes>,
+        body: &[u8],
+    ) -> Result<Judged, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
         let body = peek::message(api, version, body);
+        let is_long = self.is_long_request(head, body)?;
+        let part = |bytes| Part {
+            bytes,
+            held,
+            is_long,
+        };
         // Of one moment, and not of when the request began to come.
         let seen = self.access.seen(&self.worker.shared.access);
         let (view, tenant) = seen.ok_or(Failure::AccountGone)?;
@@ -247,14 +287,14 @@ impl Connection {
         let mut topics = self
             .topics_for(tenant.as_deref(), api, version, body)
             .await?;
-        let mut ruling = {
-            let seen = Seen::of(&topics, tenant.as_deref());
-            authorization::judge(api, version, body, view, &seen).map_err(broken)?
-        };
+        let mut ruling = self
+            .ruling(view, tenant.as_ref(), head, part(body), &topics)
+            .await?;
         if let Ruling::ListTopics = ruling {
             topics = self.topics().all().await.map_err(no_names)?;
-            let seen = Seen::of(&topics, tenant.as_deref());
-            ruling = authorization::judge(api, version, body, view, &seen).map_err(broken)?;
+            ruling = self
+                .ruling(view, tenant.as_ref(), head, part(body), &topics)
+                .await?;
         }
         let (between, ruled, rights) = match ruling {
             Ruling::Forward => (version, None, None),
@@ -282,7 +322,10 @@ impl Connection {
         let body = ruled.as_deref().unwrap_or(body);
         let mapped = match &tenant {
             None => Mapped::AsIs,
-            Some(tenant) => self.map(tenant, view, head, between, body, topics).await?,
+            Some(tenant) => {
+                let body = part(body);
+                self.map(tenant, view, head, between, body, topics).await?
+            }
         };
         let (upstream, mapped, back) = match mapped {
             Mapped::AsIs => (between, None, None),
@@ -313,7 +356,7 @@ impl Connection {
             + rights.as_ref().map_or(0, AnswerWork::weight);
         let permit = self.remember(weight)?;
         let work = (back.is_some() || rights.is_some()).then(|| {
-            Box::new(Work {
+            Arc::new(Work {
                 back,
                 between,
                 rights,
@@ -332,6 +375,78 @@ impl Connection {
             permit: None,
             asked: None,
         })
+    }
+
+    /// Whether work on a request holds up others for too long. Counts what is done here.
+    fn is_long_request(&self, head: &Head, body: &[u8]) -> Result<bool, Failure> {
+        let (api, version) = (head.api, head.version);
+        match self.is_long(api, version, Direction::Request, body, MAX_ELEMENTS) {
+            Some(is_long) => Ok(is_long),
+            None => Err(head.unjudged(Error::TooLarge)),
+        }
+    }
+
+    /// Whether work on a message holds up others for too long. Counts what is done here. `None`: it has more than `most` elements.
+    pub(super) fn is_long(
+        &self,
+        api: ApiKey,
+        version: i16,
+        dir: Direction,
+        body: &[u8],
+        most: usize,
+    ) -> Option<bool> {
+        /// A message of so few bytes is not worth counting: each element takes one at least.
+        const SMALL: usize = LONG / 4;
+        let count = match body.len() <= SMALL {
+            true => body.len() / 4, // most have fewer
+            // Whoever reads it says what is wrong with it.
+            false => elements(api, version, dir, body, most).unwrap_or(Some(LONG))?,
+        };
+        let is_long = count > LONG;
+        if !is_long {
+            self.busy.set(self.busy.get() + count);
+        }
+        Some(is_long)
+    }
+
+    /// Does long work for this client where it holds up nobody else.
+    pub(super) async fn aside<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Failure> {
+        let identity = self.access.identity();
+        let who = (&identity.vcluster, &identity.name);
+        let aside = &self.worker.shared.aside;
+        // What it takes to wait for it is not part of every connection.
+        let done = Box::pin(aside.run(who, work)).await;
+        done.ok_or_else(|| Failure::Judgement("long work came to nothing".to_owned()))
+    }
+
+    async fn ruling(
+        &self,
+        view: &AclView,
+        tenant: Option<&Arc<Tenant>>,
+        head: &Head,
+        body: Part<'_>,
+        topics: &Known,
+    ) -> Result<Ruling, Failure> {
+        let (api, version) = (head.api, head.version);
+        let ruling = match body.is_long {
+            false => {
+                let seen = Seen::of(topics, tenant.map(|tenant| &**tenant));
+                authorization::judge(api, version, body.bytes, view, &seen)
+            }
+            true => {
+                let (view, tenant) = (view.clone(), tenant.cloned());
+                let (topics, body) = (topics.clone(), body.owned());
+                let work = move || {
+                    let seen = Seen::of(&topics, tenant.as_deref());
+                    authorization::judge(api, version, &body, &view, &seen)
+                };
+                self.aside(work).await?
+            }
+        };
+        ruling.map_err(|error| head.unjudged(error))
     }
 
     /// What the gateway has to know of topics for a request.
@@ -413,31 +528,56 @@ impl Connection {
         view: &AclView,
         head: &Head,
         version: i16,
-        body: &[u8],
+        body: Part<'_>,
         topics: Known,
     ) -> Result<Mapped, Failure> {
         let broken = |error| head.unjudged(error);
         let subscribed = match tenant.has_aliases() && Subscriptions::concerns(head.api) {
             true => {
                 let subscriptions = self.subscriptions.borrow();
-                subscriptions.of(head.api, version, body).map_err(broken)?
+                subscriptions
+                    .of(head.api, version, body.bytes)
+                    .map_err(broken)?
             }
             false => Vec::new(),
         };
-        let context = |topics| Context {
-            tenant,
-            topics,
-            turn: &self.turn,
-            configures_aliases: !view.is_checked() && view.enabled(),
-            auto_creation: view.auto_creation(),
-            subscribed: &subscribed,
+        let map = async |topics: &Known| {
+            let configures_aliases = !view.is_checked() && view.enabled();
+            let auto_creation = view.auto_creation();
+            if !body.is_long {
+                let context = Context {
+                    tenant,
+                    topics,
+                    turn: &self.turn,
+                    configures_aliases,
+                    auto_creation,
+                    subscribed: &subscribed,
+                };
+                return tenancy::map(head.api, version, body.bytes, &context).map_err(broken);
+            }
+            let (api, turn) = (head.api, self.turn.get());
+            let (tenant, topics, body) = (tenant.clone(), topics.clone(), body.owned());
+            let subscribed = subscribed.clone();
+            let work = move || {
+                let turn = Cell::new(turn);
+                let context = Context {
+                    tenant: &tenant,
+                    topics: &topics,
+                    turn: &turn,
+                    configures_aliases,
+                    auto_creation,
+                    subscribed: &subscribed,
+                };
+                (tenancy::map(api, version, &body, &context), turn.get())
+            };
+            let (mapped, turn) = self.aside(work).await?;
+            self.turn.set(turn);
+            mapped.map_err(broken)
         };
-        let mapped = tenancy::map(head.api, version, body, &context(&topics)).map_err(broken)?;
-        if !matches!(mapped, Mapped::ListTopics) {
-            return Ok(mapped);
+        match map(&topics).await? {
+            Mapped::ListTopics => map(&self.topics().all().await.map_err(no_names)?).await,
+            mapped => Ok(mapped),
         }
-        let topics = self.topics().all().await.map_err(no_names)?;
-        tenancy::map(head.api, version, body, &context(&topics)).map_err(broken)
     }
 
     /// The topics of a session were checked when they came into it. After a change of the lists, and on a connection that

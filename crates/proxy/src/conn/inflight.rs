@@ -23,7 +23,7 @@ pub(crate) struct Pending {
     pub(crate) correlation_id: i32,
     pub(crate) source: Source,
     /// What is done to the answer before the client sees it.
-    pub(crate) work: Option<Box<Work>>,
+    pub(crate) work: Option<Arc<Work>>,
     /// What metrics have to know of the request.
     pub(crate) asked: Option<Owed>,
 }

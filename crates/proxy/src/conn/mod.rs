@@ -45,6 +45,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use wire::walk::WalkError;
 
 use crate::access::Access;
+use crate::aside::LONG;
 use crate::cluster::{Offered, Opened, Target};
 use crate::drain::Drain;
 use crate::gateway::ListenerState;
@@ -232,6 +233,8 @@ pub(crate) struct Connection {
     subscriptions: RefCell<Subscriptions>,
     /// Counts requests of which some have to take turns.
     turn: Cell<usize>,
+    /// Elements that were worked on since others of the worker had their turn, about.
+    busy: Cell<usize>,
     /// The SASL mechanism it has used.
     mechanism: Option<&'static str>,
     /// After this it has to authenticate again.
@@ -347,6 +350,7 @@ async fn meet(
         fetch_session: Cell::new(0),
         subscriptions: RefCell::default(),
         turn: Cell::new(0),
+        busy: Cell::new(0),
         mechanism,
         session_ends: Cell::new(ends),
         conversation: RefCell::default(),
@@ -500,6 +504,14 @@ impl Connection {
     fn stop_soon(&self) {
         self.stopping.set(true);
         self.stop.raise();
+    }
+
+    /// Lets other connections of the worker go first, if much has been done for this one.
+    async fn give_way(&self) {
+        if self.busy.get() >= LONG {
+            self.busy.set(0);
+            tokio::task::yield_now().await;
+        }
     }
 
     fn touch(&self) {

@@ -1,5 +1,7 @@
 //! The request half: reads the client, decides per frame, writes upstream.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +36,9 @@ const SHARED_IN_FLIGHT: usize = 16;
 
 /// What is kept of a request until its answer has been given need not be accounted for up to this many bytes.
 const FORGETTABLE: usize = 16 * 1024;
+
+/// What a request counts for among elements, whatever is in it: others have their turn after some dozens.
+const FRAME: usize = 16;
 
 /// How long answers are waited for after the broker stopped taking requests.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -91,9 +96,10 @@ impl Connection {
                 let taken = self.take(&mut window, &mut out, &mut position).await?;
                 position.counted &= window.len() == before;
                 match taken {
-                    Taken::Some => continue,
+                    Taken::Some => self.busy.set(self.busy.get() + FRAME),
                     other => break other,
                 }
+                self.give_way().await;
             };
             if !self.send(&mut out, &window).await {
                 // Answers that the broker had already given are still on their way; then the response half ends.
@@ -105,10 +111,18 @@ impl Connection {
                 return Ok(End::Drained);
             }
             window.release();
+            let mut filling = pin!(window.fill(&self.client));
+            let read = poll_fn(|context| {
+                let polled = filling.as_mut().poll(context);
+                if polled.is_pending() {
+                    self.busy.set(0); // others have their turn now
+                }
+                polled
+            });
             tokio::select! {
                 biased;
                 () = self.stop.raised() => {}
-                read = window.fill(&self.client) => {
+                read = read => {
                     if read.map_err(Failure::Client)? == 0 {
                         return Ok(End::ClientClosed);
                     }

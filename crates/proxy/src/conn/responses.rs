@@ -3,19 +3,21 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use config::SecurityMode;
 use telemetry::metrics::Origin;
 use tenancy::Back;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use wire::api::ApiKey;
+use wire::api::{ApiKey, Direction};
 use wire::stream::{Step, StreamWalker};
 
 use super::authorize::TREE;
 use super::tally::{AnswerTap, Owed};
 use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
+use crate::aside::LONG;
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::rewrite::{self, Tail};
 use crate::topics::{Known, Seen};
@@ -89,6 +91,7 @@ impl Connection {
                 asked,
             } = pending;
             let mut delivered = true;
+            let has_work = work.is_some();
             match source {
                 Source::Local(frame, permit) => {
                     giving.permits.extend(permit);
@@ -140,7 +143,7 @@ impl Connection {
                     let frame: Bytes = frame.into();
                     let frame = match &work {
                         None => frame,
-                        Some(work) => self.work_on(work, api, version, &frame).await?,
+                        Some(work) => self.work_on(work, api, version, frame).await?,
                     };
                     let version = work.as_ref().map_or(version, |work| work.version);
                     self.give(&mut giving, api, version, Some(frame), asked);
@@ -161,6 +164,9 @@ impl Connection {
             }
             giving.complete += 1;
             self.in_flight.timings.complete();
+            if has_work {
+                self.give_way().await;
+            }
             if giving.out.len() >= ENOUGH {
                 self.flush(&mut giving).await?;
             }
@@ -362,7 +368,7 @@ impl Connection {
     }
 
     /// Work for an answer with errors to a Produce request that went as it came into a virtual cluster: brokers print names into the texts.
-    fn telling(&self, version: i16) -> Result<Option<Work>, Failure> {
+    fn telling(&self, version: i16) -> Result<Option<Arc<Work>>, Failure> {
         let security = &self.worker.shared.access;
         if security.mode != SecurityMode::GatewayManaged {
             return Ok(None);
@@ -372,14 +378,15 @@ impl Connection {
             return Ok(None);
         };
         let back = Back::unasked(ApiKey::PRODUCE, version, &tenant);
-        Ok(back.map(|back| Work {
+        let work = |back| Work {
             back: Some(Box::new(back)),
             between: version,
             rights: None,
             version,
             tenant: Some(tenant),
             _permit: None,
-        }))
+        };
+        Ok(back.map(work).map(Arc::new))
     }
 
     /// Remembers the session that a Fetch answer tells of.
@@ -438,7 +445,7 @@ impl Connection {
         api: ApiKey,
         version: i16,
         correlation_id: i32,
-        work: &Work,
+        work: &Arc<Work>,
     ) -> Result<Option<Bytes>, Failure> {
         let leg = self.leg.borrow().clone();
         let Some(leg) = leg else {
@@ -461,7 +468,7 @@ impl Connection {
             let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
             self.rewrite(&mut frame, body, api, version)?;
         }
-        let frame = self.work_on(work, api, version, &frame).await?;
+        let frame = self.work_on(work, api, version, frame.into()).await?;
         if frame.len() <= inspect::MAX {
             // What the broker has not said the gateway has.
             let seen = inspect::look(api, work.version, frame.get(PREFIX..).unwrap_or_default());
@@ -474,40 +481,71 @@ impl Connection {
     /// Makes the client's answer of Kafka's.
     async fn work_on(
         &self,
-        work: &Work,
+        work: &Arc<Work>,
         api: ApiKey,
         version: i16,
-        frame: &[u8],
+        frame: Bytes,
     ) -> Result<Bytes, Failure> {
         let rest = &frame[PREFIX..];
         let correlation_id = rest.first_chunk().map_or(-1, |b| i32::from_be_bytes(*b));
-        let body = rest
-            .get(header_len(api, version, rest)?..)
-            .unwrap_or_default();
+        let mut body = frame.clone();
+        body.advance((PREFIX + header_len(api, version, rest)?).min(frame.len()));
+        let is_long = self.is_long(api, version, Direction::Response, &body, LONG);
+        let is_long = is_long.unwrap_or(true);
         let renamed = match &work.back {
             None => None,
             Some(back) => {
                 let broken = |e| malformed(api, version, &e);
-                let known = match back.quotes_policy(body).map_err(broken)? {
+                let known = match back.quotes_policy(&body).map_err(broken)? {
                     // Without them the client does not hear what the policy has said.
                     true => self.topics().all().await.ok(),
                     false => None,
                 };
                 let known = known.unwrap_or_else(Known::nothing);
-                Some(back.apply(work.between, body, &known).map_err(broken)?)
+                let between = work.between;
+                let renamed = match is_long {
+                    false => Some(back.apply(between, &body, &known)),
+                    true => {
+                        let (work, body) = (Arc::clone(work), body.clone());
+                        let apply = move || {
+                            let back = work.back.as_ref();
+                            back.map(|back| back.apply(between, &body, &known))
+                        };
+                        self.aside(apply).await?
+                    }
+                };
+                renamed.transpose().map_err(broken)?.map(Bytes::from)
             }
         };
-        let body = renamed.as_deref().unwrap_or(body);
+        let body = renamed.unwrap_or(body);
         self.in_flight.timings.remade();
         let Some(rights) = &work.rights else {
-            return Ok(local::frame(api, work.version, correlation_id, body));
+            return Ok(local::frame(api, work.version, correlation_id, &body));
         };
-        let names = self.names_for(rights, work.between, body).await?;
-        let names = Seen::of(&names, work.tenant.as_deref());
-        let body = rights
-            .apply_with(work.version, body, &names)
-            .map_err(|e| malformed(api, version, &e))?;
-        Ok(local::frame(api, work.version, correlation_id, &body))
+        let names = self.names_for(rights, work.between, &body).await?;
+        let applied = match is_long {
+            false => {
+                let names = Seen::of(&names, work.tenant.as_deref());
+                Some(rights.apply_with(work.version, &body, &names))
+            }
+            true => {
+                let work = Arc::clone(work);
+                let apply = move || {
+                    let names = Seen::of(&names, work.tenant.as_deref());
+                    let rights = work.rights.as_ref();
+                    rights.map(|rights| rights.apply_with(work.version, &body, &names))
+                };
+                self.aside(apply).await?
+            }
+        };
+        let applied = applied.transpose();
+        let body = applied.map_err(|e| malformed(api, version, &e))?;
+        Ok(local::frame(
+            api,
+            work.version,
+            correlation_id,
+            &body.unwrap_or_default(),
+        ))
     }
 
     /// Lets the next `left` bytes through.

@@ -5,6 +5,7 @@
 
 mod brokers;
 mod drain;
+mod fairness;
 mod frames;
 mod garbage;
 mod large;
