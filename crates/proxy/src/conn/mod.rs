@@ -450,15 +450,7 @@ impl Connection {
     /// Watches the clock, the cluster and the shutdown.
     async fn oversee(&self) -> End {
         let max_idle = self.worker.shared.limits.connections_max_idle;
-        // What is in memory for a client that does not take it is missed by others.
-        let max_stall = self
-            .worker
-            .shared
-            .view
-            .settings
-            .request_timeout
-            .max(Duration::from_secs(1))
-            .min(max_idle);
+        let max_stall = self.max_stall();
         let mut drain = self.worker.shared.drain.subscribe();
         let mut changes = self.worker.shared.view.changes.subscribe();
         self.reconsider(); // what changed since the connection was accepted
@@ -486,6 +478,14 @@ impl Connection {
                 _ = changes.changed() => self.reconsider(),
             }
         }
+    }
+
+    /// How long a client may take nothing of an answer: what is in memory for it is missed by others.
+    fn max_stall(&self) -> Duration {
+        let shared = &self.worker.shared;
+        let request_timeout = shared.view.settings.request_timeout;
+        let max_idle = shared.limits.connections_max_idle;
+        request_timeout.max(Duration::from_secs(1)).min(max_idle)
     }
 
     /// The broker that the client's port stands for is back, and another one serves this connection: end it, so that the

@@ -1,13 +1,14 @@
 //! The request half: reads the client, decides per frame, writes upstream.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use config::SecurityMode;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use wire::api::ApiKey;
 use wire::error_code;
 use wire::header::{HeaderError, RequestHeader};
@@ -49,6 +50,8 @@ struct Position {
     /// Bytes of the current frame that are still to come, and whether they go upstream.
     body_left: u64,
     discard: bool,
+    /// An answer to the current frame is owed.
+    is_owed: bool,
     /// The current body is looked at on its way.
     checked: Option<Checked>,
     /// Reads the current body along; and whether an answer is owed.
@@ -93,7 +96,10 @@ impl Connection {
         loop {
             let taken = loop {
                 let before = window.len();
-                let taken = self.take(&mut window, &mut out, &mut position).await?;
+                let taken = match self.take(&mut window, &mut out, &mut position).await {
+                    Err(Failure::Left) => return Ok(self.owing_to_the_departed(0).await),
+                    taken => taken?,
+                };
                 position.counted &= window.len() == before;
                 match taken {
                     Taken::Some => self.busy.set(self.busy.get() + FRAME),
@@ -123,9 +129,12 @@ impl Connection {
                 biased;
                 () = self.stop.raised() => {}
                 read = read => {
-                    if read.map_err(Failure::Client)? == 0 {
-                        return Ok(End::ClientClosed);
+                    if is_end(&read) {
+                        // Of an answer to a request that did not come to its end there is none.
+                        let lacking = usize::from(position.body_left > 0 && position.is_owed);
+                        return Ok(self.owing_to_the_departed(lacking).await);
                     }
+                    read.map_err(Failure::Client)?;
                     self.touch();
                     self.in_flight.timings.read(self.active.get().into_std());
                 }
@@ -133,6 +142,14 @@ impl Connection {
                 () = self.session_due(), if position.body_left == 0 => self.renew_session().await?,
             }
         }
+    }
+
+    /// The client has closed its side. What it has asked before is answered, but for the last `lacking`, as it is by brokers; whether it
+    /// is there at all shows when it is written to. No longer than others who take nothing.
+    async fn owing_to_the_departed(&self, lacking: usize) -> End {
+        let settled = self.in_flight.fewer_than(1 + lacking);
+        let _ = timeout(self.max_stall(), settled).await;
+        End::ClientClosed
     }
 
     /// Writes to the private leg. `false`: the broker does not take it any more.
@@ -461,6 +478,7 @@ impl Connection {
         out.forward(window.consume(now));
         position.body_left = (head.frame_len - now) as u64;
         position.discard = false;
+        position.is_owed = peeked.expects_answer;
         position.checked = check.map(|check| Checked { check, head: *head });
         position.tap = tap.map(|tap| (tap, peeked.expects_answer));
         if position.body_left == 0 {
@@ -650,6 +668,7 @@ impl Connection {
         window.consume(now);
         position.body_left = (head.frame_len - now) as u64;
         position.discard = true;
+        position.is_owed = false; // it has been given
         Ok(())
     }
 
@@ -674,6 +693,14 @@ impl Connection {
         let budget = &self.worker.shared.budget;
         let permit = budget.remembered.take_now(bytes);
         permit.map(Some).ok_or(Failure::Remembered(bytes))
+    }
+}
+
+/// Whether the client sends no more. Not all say so in TLS before they close.
+fn is_end(read: &io::Result<usize>) -> bool {
+    match read {
+        Ok(count) => *count == 0,
+        Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
     }
 }
 

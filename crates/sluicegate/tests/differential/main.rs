@@ -15,10 +15,12 @@
 //! | [`prepare`] | topics, records, groups that cases need |
 //! | [`cases`] | the cases |
 //! | [`endpoints`] | hints of leaders that do not fit |
+//! | [`half_close`] | clients that close their side early |
 //! | [`refused`] | what is not offered is not forwarded either |
 
 mod cases;
 mod endpoints;
+mod half_close;
 #[path = "../shared/message.rs"]
 mod message;
 #[path = "../shared/normal.rs"]

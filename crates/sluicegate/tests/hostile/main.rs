@@ -8,6 +8,7 @@ mod drain;
 mod fairness;
 mod frames;
 mod garbage;
+mod half_close;
 mod large;
 mod limits;
 mod memory;
