@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use telemetry::metrics::{
-    Clients, DOWNSTREAM, Level, Lifecycle, Metrics, OwnCounter, Parking, UPSTREAM,
+    Clients, DOWNSTREAM, Level, Lifecycle, Metrics, OwnCounter, Parking, UPSTREAM, WorkerParking,
 };
 use telemetry::targets::NETWORK;
 
@@ -109,7 +109,7 @@ impl WorkerHandle {
         let (queue, accepted) = mpsc::channel(QUEUE);
         let connections = Arc::new(AtomicUsize::new(0));
         let parked = parking.worker(shared.access.metrics.catalogue());
-        let unparked = parked.clone();
+        let (unparked, waits) = (parked.clone(), parked.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .on_thread_park(move || parked.park())
@@ -124,7 +124,8 @@ impl WorkerHandle {
                 let set = LocalSet::new();
                 // A task of its own: what is handed to `block_on` is polled whenever any task has been.
                 set.block_on(&runtime, async move {
-                    let _ = tokio::task::spawn_local(run(index, shared, accepted, counter)).await;
+                    let _ = tokio::task::spawn_local(run(index, shared, accepted, counter, waits))
+                        .await;
                 });
             })
             .map_err(GatewayError::Worker)?;
@@ -171,6 +172,7 @@ async fn run(
     shared: Arc<Shared>,
     mut accepted: mpsc::Receiver<Accepted>,
     connections: Arc<AtomicUsize>,
+    waits: Arc<WorkerParking>,
 ) {
     let pools = (shared.pool.kind == PoolKind::RoundRobin).then(|| {
         Pools::new(
@@ -212,7 +214,10 @@ async fn run(
                     connections.fetch_sub(1, Ordering::Relaxed);
                 });
             }
-            _ = heartbeat.tick() => worker.shared.observer.worker_alive(index),
+            _ = heartbeat.tick() => {
+                waits.look();
+                worker.shared.observer.worker_alive(index);
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ impl Handles {
             at,
             took: black_box(Duration::from_micros(950)),
             upstream,
+            queued: Duration::ZERO,
             throttle_ms: 0,
             error: None,
         };

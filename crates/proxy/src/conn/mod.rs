@@ -78,13 +78,17 @@ pub(crate) struct Accepted {
 }
 
 /// How a connection came to its end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     ClientClosed,
     BrokerClosed,
     Idle,
     Stalled,
     Drained,
+    /// The broker that the client meant is back.
+    Returned,
+    /// A new login on the connection failed.
+    Unauthenticated,
 }
 
 /// Why a connection had to be ended.
@@ -264,8 +268,8 @@ pub(crate) struct Connection {
     active: Cell<Instant>,
     /// Bytes for the client are waiting in a write; when it last took some.
     writing: Cell<Option<Instant>>,
-    /// No new request is begun; those in flight are finished.
-    stopping: Cell<bool>,
+    /// No new request is begun, for this reason; those in flight are finished.
+    stopping: Cell<Option<End>>,
     stop: Flag,
     /// The broker may take its time over a request that went to the private leg.
     held: Cell<bool>,
@@ -365,7 +369,7 @@ async fn meet(
         told: RefCell::new(told),
         active: Cell::new(Instant::now()),
         writing: Cell::new(None),
-        stopping: Cell::new(false),
+        stopping: Cell::new(None),
         stop: Flag::default(),
         held: Cell::new(false),
     };
@@ -408,6 +412,8 @@ fn report(
         Ok(End::Idle) => "idle",
         Ok(End::Stalled) => "stalled",
         Ok(End::Drained) => "shutdown",
+        Ok(End::Returned) => "returned",
+        Ok(End::Unauthenticated) => "authentication",
         Err(failure) => failure.kind(),
     };
     let catalogue = worker.shared.access.metrics.catalogue();
@@ -456,7 +462,7 @@ impl Connection {
         self.reconsider(); // what changed since the connection was accepted
         loop {
             if drain.borrow_and_update().concerns(self.target) {
-                self.stop_soon();
+                self.stop_soon(End::Drained);
             }
             let now = Instant::now();
             // A write may begin at any time.
@@ -497,12 +503,14 @@ impl Connection {
                 .node
                 .is_some_and(|id| self.worker.shared.view.is_up(id))
         {
-            self.stop_soon();
+            self.stop_soon(End::Returned);
         }
     }
 
-    fn stop_soon(&self) {
-        self.stopping.set(true);
+    fn stop_soon(&self, end: End) {
+        // The first reason holds.
+        let end = self.stopping.get().unwrap_or(end);
+        self.stopping.set(Some(end));
         self.stop.raise();
     }
 

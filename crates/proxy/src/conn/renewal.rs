@@ -10,7 +10,7 @@ use auth::server::{AuthFailure, FailureReason};
 use super::relay::Relayed;
 use super::sasl::{self, Turn};
 use super::session::{Asked, Session};
-use super::{Connection, Failure, Pending, Source};
+use super::{Connection, End, Failure, Pending, Source};
 
 impl Connection {
     /// Whether the client may send a request of `api` now.
@@ -61,7 +61,7 @@ impl Connection {
                     return Err(Failure::SaslState);
                 };
                 self.say(asked, answer);
-                self.stop_soon();
+                self.stop_soon(End::Unauthenticated);
             }
         }
         Ok(())
@@ -134,7 +134,7 @@ impl Connection {
             .failed(failure, mechanism, &self.listener, self.peer);
         sleep(shared.limits.failed_authentication_delay).await;
         self.say(asked, answer);
-        self.stop_soon();
+        self.stop_soon(End::Unauthenticated);
     }
 
     fn say(&self, asked: &Asked, frame: Bytes) {

@@ -84,7 +84,7 @@ enum Taken {
     /// More bytes are needed.
     More,
     /// No new frame is begun.
-    Stopping,
+    Stopping(End),
 }
 
 impl Connection {
@@ -112,9 +112,9 @@ impl Connection {
                 sleep(LAST_ANSWERS).await;
                 return Ok(End::BrokerClosed);
             }
-            if let Taken::Stopping = taken {
+            if let Taken::Stopping(end) = taken {
                 self.in_flight.settled().await;
-                return Ok(End::Drained);
+                return Ok(end);
             }
             window.release();
             let mut filling = pin!(window.fill(&self.client));
@@ -160,9 +160,13 @@ impl Connection {
         let leg = self.leg.borrow().clone();
         match leg {
             Some(leg) => {
-                let is_sent = out.flush(window, &leg.socket, || {}).await.is_ok();
+                let timings = &self.in_flight.timings;
+                let is_sent = timings
+                    .queued(out.flush(window, &leg.socket, || {}))
+                    .await
+                    .is_ok();
                 if is_sent {
-                    self.in_flight.timings.sent();
+                    timings.sent();
                 }
                 is_sent
             }
@@ -187,15 +191,15 @@ impl Connection {
             }
             return Ok(taken);
         }
-        if self.stopping.get() {
-            return Ok(Taken::Stopping);
+        if let Some(end) = self.stopping.get() {
+            return Ok(Taken::Stopping(end));
         }
         if self.in_flight.is_full() {
             if !self.send(out, window).await {
                 return Ok(Taken::More);
             }
-            let _waiting = self.worker.waiting.hold();
-            self.in_flight.room().await;
+            let _waiting = self.worker.waiting.hold_many(behind(window.bytes()));
+            self.in_flight.timings.queued(self.in_flight.room()).await;
         }
         let head = match self.head(window.bytes(), position) {
             Ok(Some(head)) => head,
@@ -218,7 +222,7 @@ impl Connection {
                 && head.api != ApiKey::SASL_AUTHENTICATE =>
             {
                 self.refuse(window, position, &head, error_code::ILLEGAL_SASL_STATE)?;
-                self.stop_soon();
+                self.stop_soon(End::Unauthenticated);
                 Ok(Taken::Some)
             }
             Verdict::Forward(treatment) => {
@@ -436,7 +440,9 @@ impl Connection {
         {
             return Ok(taken);
         }
-        self.private_leg().await?;
+        if self.leg.borrow().is_none() {
+            self.in_flight.timings.queued(self.private_leg()).await?;
+        }
         if self.substitute.get() && verdict::is_broker_bound(head.api) {
             return Err(Failure::BrokerDown {
                 api: head.api.name(),
@@ -521,13 +527,14 @@ impl Connection {
                 && frame.len() <= WINDOW
                 && !self.throttled.get();
             if shares {
-                self.wait_for_shared().await;
+                // This one has left the window.
+                self.wait_for_shared(1 + behind(window.bytes())).await;
                 let view = &self.worker.shared.view;
                 let sent_bytes = frame.len();
                 self.in_flight.timings.rebuilt();
-                let sent = pools
-                    .send(view, self.target, &self.pin, frame.joined(), api, version)
-                    .await?;
+                let sending =
+                    pools.send(view, self.target, &self.pin, frame.joined(), api, version);
+                let sent = self.in_flight.timings.queued(sending).await?;
                 match sent {
                     Sent::Shared(answer) => {
                         self.in_flight
@@ -546,10 +553,13 @@ impl Connection {
                     }
                 }
             }
-            self.in_flight.settled().await;
+            self.in_flight
+                .timings
+                .queued(self.in_flight.settled())
+                .await;
             self.private_for_good.set(true);
         }
-        self.private_leg().await?;
+        self.in_flight.timings.queued(self.private_leg()).await?;
         if self.substitute.get() && verdict::is_broker_bound(api) {
             return Err(Failure::BrokerDown { api: api.name() });
         }
@@ -592,7 +602,10 @@ impl Connection {
             || self.throttled.get();
         if leaves {
             // Requests of one client keep their order: what is on its way over the shared leg arrives first.
-            self.in_flight.settled().await;
+            self.in_flight
+                .timings
+                .queued(self.in_flight.settled())
+                .await;
             self.private_for_good.set(true);
             return Ok(None);
         }
@@ -606,23 +619,25 @@ impl Connection {
         peek::check(head.api, head.version, body).map_err(|error| head.malformed(error))?;
         let asked = self.asked(head, body);
         // Answers of a shared leg are in memory as a whole until the client takes them.
-        self.wait_for_shared().await;
+        self.wait_for_shared(behind(window.bytes())).await;
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
         self.in_flight.timings.rebuilt();
-        let sent = pools
-            .send(
-                &self.worker.shared.view,
-                self.target,
-                &self.pin,
-                frame,
-                head.api,
-                head.version,
-            )
-            .await?;
+        let sending = pools.send(
+            &self.worker.shared.view,
+            self.target,
+            &self.pin,
+            frame,
+            head.api,
+            head.version,
+        );
+        let sent = self.in_flight.timings.queued(sending).await?;
         let answer = match sent {
             Sent::Shared(answer) => answer,
             Sent::Substitute(opened) => {
-                self.in_flight.settled().await;
+                self.in_flight
+                    .timings
+                    .queued(self.in_flight.settled())
+                    .await;
                 self.private_for_good.set(true);
                 if self.leg.borrow().is_none() {
                     self.adopt(opened);
@@ -645,11 +660,12 @@ impl Connection {
         Ok(Some(Taken::Some))
     }
 
-    /// Waits until one more request may go over the shared leg.
-    async fn wait_for_shared(&self) {
+    /// Waits until one more request may go over the shared leg; `waiting` do.
+    async fn wait_for_shared(&self, waiting: u32) {
         if self.in_flight.outstanding() >= SHARED_IN_FLIGHT {
-            let _waiting = self.worker.waiting.hold();
-            self.in_flight.fewer_than(SHARED_IN_FLIGHT).await;
+            let _waiting = self.worker.waiting.hold_many(waiting);
+            let room = self.in_flight.fewer_than(SHARED_IN_FLIGHT);
+            self.in_flight.timings.queued(room).await;
         }
     }
 
@@ -694,6 +710,22 @@ impl Connection {
         let permit = budget.remembered.take_now(bytes);
         permit.map(Some).ok_or(Failure::Remembered(bytes))
     }
+}
+
+/// Requests that have been read as a whole and come at the beginning of `bytes`.
+fn behind(mut bytes: &[u8]) -> u32 {
+    /// More are not told apart: whoever waits is counted again for each that goes.
+    const MOST: u32 = 1000;
+    let mut count = 0;
+    while count < MOST
+        && let Some((size, rest)) = bytes.split_first_chunk::<PREFIX>()
+        && let Ok(size) = usize::try_from(i32::from_be_bytes(*size))
+        && let Some(rest) = rest.get(size..)
+    {
+        count += 1;
+        bytes = rest;
+    }
+    count
 }
 
 /// Whether the client sends no more. Not all say so in TLS before they close.
@@ -799,5 +831,21 @@ impl Head {
             api: self.api.name(),
             version: self.version,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind;
+
+    #[test]
+    fn whole_requests_are_counted() {
+        let frame = [0, 0, 0, 3, 1, 2, 3];
+        let three = frame.repeat(3);
+        assert_eq!(behind(&three), 3);
+        assert_eq!(behind(&three[..20]), 2);
+        assert_eq!(behind(&[0, 0]), 0);
+        assert_eq!(behind(&[0xff; 40]), 0);
+        assert_eq!(behind(&frame.repeat(5000)), 1000);
     }
 }

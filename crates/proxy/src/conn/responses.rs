@@ -129,7 +129,7 @@ impl Connection {
                     let mut frame = answer.frame;
                     giving.permits.extend(answer.permit);
                     let timings = &self.in_flight.timings;
-                    timings.took(answer.upstream);
+                    timings.took(answer.upstream, answer.queued);
                     timings.counts.downstream.add(frame.len() as u64);
                     self.inspect(api, version, &frame);
                     if treatment != Treatment::Pass {

@@ -5,6 +5,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,10 @@ pub(super) struct Timings {
     arriving: Cell<Option<u64>>,
     /// When bytes of the client were last read.
     read: Cell<Instant>,
+    /// How long requests of this connection have waited for Kafka altogether before they could be sent.
+    waited: Cell<Duration>,
+    /// The same when bytes of the client were last read.
+    waited_before: Cell<Duration>,
     /// Who is to blame for answers that are never given; `None`: the client.
     fault: Cell<Option<Origin>>,
     stages: Option<Stages>,
@@ -60,6 +66,9 @@ struct Timing {
     api: Api,
     way: Way,
     read: Instant,
+    /// What was waited on this connection before its last byte was read, and after that until it was sent.
+    waited_before: Duration,
+    queued: Duration,
     sent: Option<Instant>,
     upstream: Duration,
     complete: Option<Instant>,
@@ -86,6 +95,8 @@ impl Timings {
             unsent: Cell::new(0),
             arriving: Cell::new(None),
             read: Cell::new(Instant::now()),
+            waited: Cell::new(Duration::ZERO),
+            waited_before: Cell::new(Duration::ZERO),
             fault: Cell::new(None),
         }
     }
@@ -93,6 +104,26 @@ impl Timings {
     /// Bytes of the client were read.
     pub(super) fn read(&self, at: Instant) {
         self.read.set(at);
+        self.waited_before.set(self.waited.get());
+    }
+
+    /// Waits for something that Kafka brings about: until fewer requests are in flight, or until a connection is there and takes what is
+    /// sent. It is not what the gateway takes itself.
+    pub(super) async fn queued<T>(&self, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        let mut since = None;
+        let output = poll_fn(|context| {
+            let polled = wait.as_mut().poll(context);
+            if polled.is_pending() && since.is_none() {
+                since = Some(Instant::now());
+            }
+            polled
+        });
+        let output = output.await;
+        if let Some(since) = since {
+            self.waited.set(self.waited.get() + since.elapsed());
+        }
+        output
     }
 
     /// A request was accepted; an answer may be owed or not.
@@ -142,6 +173,8 @@ impl Timings {
             api,
             way,
             read: self.read.get(),
+            waited_before: self.waited_before.get(),
+            queued: self.waited.get().saturating_sub(self.waited_before.get()),
             sent: None,
             upstream: Duration::ZERO,
             complete: (way == Way::Local).then(Instant::now),
@@ -164,8 +197,10 @@ impl Timings {
     /// The body has come.
     pub(super) fn body_is_complete(&self) {
         if let Some(number) = self.arriving.take() {
-            let read = self.read.get();
-            self.with(number, |timing| timing.read = read);
+            let (read, waited_before) = (self.read.get(), self.waited_before.get());
+            self.with(number, |timing| {
+                (timing.read, timing.waited_before) = (read, waited_before);
+            });
         }
     }
 
@@ -182,9 +217,14 @@ impl Timings {
         if self.unsent.get() >= end {
             return;
         }
-        let now = Instant::now();
+        let (now, waited) = (Instant::now(), self.waited.get());
         for number in self.unsent.get()..end {
-            self.with(number, |timing| timing.sent = Some(now));
+            self.with(number, |timing| {
+                timing.sent = Some(now);
+                if timing.way == Way::Private {
+                    timing.queued = waited.saturating_sub(timing.waited_before);
+                }
+            });
         }
         self.unsent.set(end);
     }
@@ -203,10 +243,11 @@ impl Timings {
         Some((now, timing.upstream))
     }
 
-    /// The broker took that long over the answer at hand.
-    pub(super) fn took(&self, upstream: Duration) {
+    /// The broker took that long over the answer at hand, after its request had waited behind those of others.
+    pub(super) fn took(&self, upstream: Duration, queued: Duration) {
         self.at_hand(|timing| {
             timing.upstream = upstream;
+            timing.queued += queued;
             if let Some(steps) = &mut timing.steps {
                 let now = Instant::now();
                 (steps.sent, steps.arrived) = (now.checked_sub(upstream), Some(now));
@@ -261,6 +302,7 @@ impl Timings {
                 at: Moment::of(complete),
                 took: complete.saturating_duration_since(timing.read),
                 upstream: timing.upstream,
+                queued: timing.queued,
                 throttle_ms: timing.throttle_ms,
                 error: timing.error,
             };
@@ -491,7 +533,7 @@ mod tests {
         timings.written(1);
         timings.accepted(ApiKey::METADATA);
         timings.owed(ApiKey::METADATA, Way::Shared);
-        timings.took(Duration::from_millis(3));
+        timings.took(Duration::from_millis(3), Duration::ZERO);
         timings.worked();
         timings.complete();
         timings.written(1);
@@ -511,6 +553,37 @@ mod tests {
         ] {
             assert_eq!(stage(&metrics, name).0, count, "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_turn_is_apart() {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let (metrics, timings) = timings();
+        let pause = || timings.queued(tokio::time::sleep(PAUSE));
+        timings.read(Instant::now());
+        timings.owed(ApiKey::METADATA, Way::Private);
+        timings.sent();
+        // The one behind it waits for its turn, and for the connection; both were read at once.
+        pause().await;
+        timings.owed(ApiKey::METADATA, Way::Private);
+        pause().await;
+        timings.sent();
+        // One that comes later waits no more.
+        timings.read(Instant::now());
+        timings.queued(async {}).await;
+        timings.owed(ApiKey::METADATA, Way::Local);
+        for _ in 0..3 {
+            timings.arrived();
+            timings.complete();
+        }
+        timings.written(3);
+        let wait = "gateway_queue_wait_seconds";
+        let of = |part| value(&metrics, &format!("{wait}_{part}{{api_key=\"METADATA\"}}"));
+        assert_eq!(of("count"), 1.0);
+        assert!(of("sum") >= 2.0 * PAUSE.as_secs_f64());
+        let total = value(&metrics, "gateway_latency_request_response_seconds_sum");
+        let overhead = "gateway_overhead_seconds_sum{api_key=\"METADATA\"}";
+        assert!(value(&metrics, overhead) + of("sum") <= total);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) struct SharedAnswer {
     pub(crate) throttled: bool,
     /// How long the broker took.
     pub(crate) upstream: Duration,
+    /// How long the request waited behind others before that.
+    pub(crate) queued: Duration,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -56,6 +58,8 @@ pub(crate) enum Sent {
 }
 
 struct SharedRequest {
+    /// When it was handed over.
+    asked: std::time::Instant,
     frame: Bytes,
     api: ApiKey,
     version: i16,
@@ -173,6 +177,7 @@ impl Pools {
     ) -> Result<Sent, DialError> {
         let (reply, answer) = oneshot::channel();
         let mut request = SharedRequest {
+            asked: std::time::Instant::now(),
             frame,
             api,
             version,
@@ -282,6 +287,7 @@ struct Awaited {
     leg_id: i32,
     client_id: [u8; 4],
     sent: std::time::Instant,
+    queued: Duration,
     reply: oneshot::Sender<SharedAnswer>,
 }
 
@@ -323,6 +329,8 @@ async fn drive(
 struct Line {
     awaited: RefCell<VecDeque<Awaited>>,
     next_id: Cell<i32>,
+    /// Requests have been waiting since there was no room for one.
+    crowded: Cell<bool>,
     room: Notify,
     arrived: Notify,
 }
@@ -356,12 +364,16 @@ impl Line {
                 return Pause::Ended;
             };
             if leg.reauthenticate_at.is_some_and(|at| at <= Instant::now()) {
+                self.crowded.set(true);
                 self.room_for(1).await;
                 return Pause::Renew(request);
             }
             self.room_for(ON_THE_WAY).await;
             if !self.send(&leg.socket, request).await {
                 return Pause::Ended;
+            }
+            if self.crowded.get() {
+                self.crowded.set(!requests.is_empty());
             }
         }
     }
@@ -378,6 +390,7 @@ impl Line {
     /// Waits until fewer than `limit` answers are awaited.
     async fn room_for(&self, limit: usize) {
         while self.awaited.borrow().len() >= limit {
+            self.crowded.set(true);
             self.room.notified().await;
         }
     }
@@ -393,12 +406,18 @@ impl Line {
         let mut client_id = [0; 4];
         client_id.copy_from_slice(correlation);
         correlation.copy_from_slice(&leg_id.to_be_bytes());
+        let sent = std::time::Instant::now();
+        let queued = match self.crowded.get() {
+            true => sent.saturating_duration_since(request.asked),
+            false => Duration::ZERO,
+        };
         self.awaited.borrow_mut().push_back(Awaited {
             api: request.api,
             version: request.version,
             leg_id,
             client_id,
-            sent: std::time::Instant::now(),
+            sent,
+            queued,
             reply: request.reply,
         });
         self.arrived.notify_one();
@@ -453,12 +472,14 @@ impl Awaited {
         }
         correlation.copy_from_slice(&self.client_id);
         let throttled = is_throttled(self.api, self.version, frame.get(PREFIX..)?);
+        let queued = self.queued;
         Some((
             self,
             SharedAnswer {
                 frame,
                 throttled,
                 upstream,
+                queued,
                 permit,
             },
         ))

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use testkit::raw;
+use testkit::http::Request as HttpRequest;
+use testkit::{Gateway, raw};
 
 use crate::frames::*;
 use crate::scripted::Scripted;
@@ -47,7 +48,19 @@ fn the_port_of_a_dead_broker_still_leads_into_the_cluster() {
 #[test]
 fn a_substitute_ends_when_its_broker_is_back() {
     let brokers = Brokers::new(3);
-    let mut gateway = gateway(&brokers.bootstrap());
+    let users = r#"[{"username":"admin","password":"secret","admin":true}]"#;
+    let mut gateway = options(&brokers.bootstrap())
+        .env("GATEWAY_ADMIN_API_USERS", users)
+        .start()
+        .expect("the gateway starts");
+    let closed = |gateway: &Gateway, reason: &str| {
+        let request = HttpRequest::new("GET", "/metrics").basic("admin", "secret");
+        let (_, text) = request.send(gateway.http_port()).expect("a scrape");
+        let series = format!("gateway_client_close_total{{reason=\"{reason}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.and_then(|count| count.parse::<f64>().ok())
+            .expect("it is born at zero")
+    };
     let files = open_files(&mut gateway);
     for port in [None, Some(0)] {
         brokers.stop(2);
@@ -64,6 +77,9 @@ fn a_substitute_ends_when_its_broker_is_back() {
     }
     // The gateway keeps a connection of its own to one of them.
     files_return_to(&mut gateway, files + 2);
+    // Nothing was shut down.
+    assert_eq!(closed(&gateway, "returned"), 2.0);
+    assert_eq!(closed(&gateway, "shutdown"), 0.0);
 }
 
 #[test]

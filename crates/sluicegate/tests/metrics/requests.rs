@@ -161,6 +161,55 @@ fn a_slow_broker_is_told_from_a_slow_gateway() -> Result<()> {
     Ok(())
 }
 
+/// More than may be in flight, while nothing comes from Kafka.
+#[test]
+fn waiting_for_a_turn_behind_a_slow_broker_is_no_overhead() -> Result<()> {
+    const QUEUE: &str = "gateway_queue_wait_seconds";
+    const TASKS: &str = "gateway_thread_tasks";
+    const AT_ONCE: u16 = 300;
+    let world = world()?;
+    let pool = ("GATEWAY_UPSTREAM_CONNECTION_POOL_TYPE", "ROUND_ROBIN");
+    for (settings, in_flight) in [(&[][..], 100), (&[pool], 16)] {
+        let front = world.front(settings)?;
+        let mut client = front.connect()?;
+        client.call(METADATA)?;
+        let before = front.eventually("the first answer", |scrape| {
+            scrape.sum(IN_FLIGHT, &[]) == 0.0
+        })?;
+        world.relay(|relay| relay.set(Way::Down, Mode::Stall));
+        let mut stalled = || -> Result<()> {
+            let frames = (0..AT_ONCE).map(|id| METADATA.frame(id.into()));
+            client.send_bytes(&frames.collect::<Vec<_>>().concat())?;
+            front.eventually("all to be read", |scrape| {
+                scrape.sum(IN_FLIGHT, &[]) == f64::from(in_flight)
+                    && scrape.sum(TASKS, &[]) == f64::from(AT_ONCE - in_flight)
+            })?;
+            // So that waiting is more than what anything else takes.
+            std::thread::sleep(Duration::from_millis(1000));
+            Ok(())
+        };
+        let outcome = stalled();
+        world.relay(|relay| relay.set(Way::Down, Mode::Pass));
+        outcome?;
+        for _ in 0..AT_ONCE {
+            client.receive()?;
+        }
+        let after = at_rest(&front, &before, AT_ONCE.into())?;
+        let grown = |name: &str| after.sum(name, &[]) - before.sum(name, &[]);
+        assert_eq!(grown(TASKS), 0.0);
+        let waited = f64::from(AT_ONCE - in_flight);
+        let queued = grown(&format!("{QUEUE}_count"));
+        assert!(queued >= waited, "{queued} waited of {waited}");
+        let seconds = grown(&format!("{QUEUE}_sum"));
+        assert!(seconds >= waited, "{seconds} s");
+        let overhead = grown(&format!("{OVERHEAD}_sum"));
+        println!("waited {seconds:.3} s, overhead {overhead:.3} s, {AT_ONCE} requests");
+        assert!(overhead < seconds / 4.0, "{overhead} of {seconds}");
+        assert_invariants(&after);
+    }
+    Ok(())
+}
+
 #[test]
 fn requests_in_flight() -> Result<()> {
     let world = world()?;

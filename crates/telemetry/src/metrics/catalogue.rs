@@ -31,14 +31,19 @@ metrics! {
     upstream_select: Counter, 0 = "gateway_upstream_select_total", [],
         "Waits of the workers; each worker has an event loop of its own, so that a wait is one blocking call";
     upstream_io_waits: Timer, 0 = "gateway_upstream_io_wait_rate_seconds", [],
-        "The same waits as in gateway_upstream_select_rate_seconds. Long waits mean that the gateway is idle, not that Kafka is slow; \
+        "The same waits as in gateway_upstream_select_rate_seconds, each until the worker ran again. Long waits mean that the gateway is idle, not that Kafka is slow; \
          for that look at gateway_upstream_request_seconds";
     upstream_io_wait_share: Gauge, 0 = "gateway_upstream_io_wait_rate", [],
-        "Share of the workers' time that they waited, over the last 30 seconds: 1 is idle, near 0 is saturated";
+        "Share of the workers' time that they waited for the network or a timer, over the last 30 seconds: 1 is idle, near 0 is saturated, \
+         be it that they work all the time or that they do not get a processor";
     upstream_io_wait: SecondsCounter, 0 = "gateway_upstream_io_wait_total", [],
-        "Seconds that workers have waited, over all workers, waits that have not ended included";
+        "Seconds that workers have waited for the network or a timer, over all workers, waits that have not ended included; \
+         without the time in which they waited for a processor, if the kernel tells it";
     upstream_io_wait_seconds: SecondsCounter, 0 = "gateway_upstream_io_wait_seconds_total", [],
         "The same as gateway_upstream_io_wait_total, named for its unit";
+    cpu_wait: SecondsCounter, 0 = "gateway_thread_cpu_wait_seconds_total", [],
+        "Seconds that workers had something to do and no processor to do it on, over all workers: the machine, or its share of it, is \
+         too small or too busy; 0 where the kernel does not tell (/proc/<pid>/task/<tid>/schedstat)";
     upstream_handshake: Histogram, 1 = "gateway_upstream_handshake_seconds", ["phase"],
         "How long the phases of connecting to brokers took when they succeeded: tcp, tls, sasl";
     upstream_connect_failures: Counter, 1 = "gateway_upstream_connect_failures_total", ["reason"],
@@ -61,7 +66,8 @@ metrics! {
         "Connections of clients that were accepted";
     client_closes: Counter, 1 = "gateway_client_close_total", ["reason"],
         "Connections of clients that ended, by who ended them or why: client, broker (a connection to Kafka was lost or not to be had), idle, \
-         stalled (the client took no answers), shutdown, limit (too many connections), authentication (it failed or was lost), tls \
+         stalled (the client took no answers), shutdown, returned (the broker that the client had meant is back, and another one had \
+         served it in its place), limit (too many connections), authentication (it failed or was lost), tls \
          (no handshake), protocol (what was sent could not be understood or is not served)";
 
     // Bytes.
@@ -77,7 +83,12 @@ metrics! {
     latency_api: Timer, 2 = "gateway_apiKeys_latency_request_response_seconds", ["apiKeys", "vcluster" in Vclusters],
         "The same times as in gateway_latency_request_response_seconds, by request and virtual cluster";
     overhead: Histogram, 1 = "gateway_overhead_seconds", ["api_key"],
-        "What the gateway adds to a request: from its last byte to the complete answer, less the time in which it was with the broker";
+        "What the gateway takes itself: from the last byte of a request to the complete answer, less the time in which it was with the broker, \
+         and less that of gateway_queue_wait_seconds";
+    queue_wait: Histogram, 1 = "gateway_queue_wait_seconds", ["api_key"],
+        "Requests that could not go to Kafka at once, and how long they waited: until fewer of their connection were in flight, \
+         until a connection to the broker was there, or until it took what was sent. Long waits mean that Kafka is slow or away, \
+         or that a client sends more at once than may be in flight; requests that did not wait do not count";
     upstream_request: Histogram, 2 = "gateway_upstream_request_seconds", ["broker", "request"],
         "How long brokers took: from the last byte of a request sent to the last byte of its answer read. Brokers hold some requests, which \
          are therefore apart: fetch until there are records, group (JoinGroup, SyncGroup) until all members are there";
@@ -93,7 +104,7 @@ metrics! {
         "Requests now that are not answered yet";
     waiting: Level, 2 = "gateway_thread_tasks", ["name", "threadId"],
         "Requests that are there and cannot be begun yet, by worker: too many of their connection are in flight, or the shared connection \
-         to the broker takes no more; waiting for Kafka's answer does not count";
+         to the broker takes no more; those behind them that have been read are included. Waiting for Kafka's answer does not count";
     throttle: Timer, 2 = "gateway_apiKeys_throttle_ms_seconds", ["apiKeys", "vcluster" in Vclusters],
         "Answers that throttle the client, and for how long, in seconds in spite of the ms in the name";
 
@@ -341,6 +352,7 @@ impl Catalogue {
             self.requests.with([snake, vcluster]);
             self.latency_api.with([camel, vcluster]);
             self.overhead.with([snake]);
+            self.queue_wait.with([snake]);
             if camel != "Metadata" {
                 self.throttle.with([camel, vcluster]);
             }

@@ -51,6 +51,8 @@ pub struct Answered {
     pub took: Duration,
     /// The part of it that the broker took.
     pub upstream: Duration,
+    /// How long it waited for its turn, or for a connection to take it.
+    pub queued: Duration,
     /// For how long the answer throttles the client, ms.
     pub throttle_ms: u32,
     /// The first error in the answer, and who said so.
@@ -86,6 +88,7 @@ struct PerApi {
     in_flight: OwnLevel,
     latency: OwnTimer,
     overhead: OwnHistogram,
+    queue_wait: OnceCell<OwnHistogram>,
     throttle: OnceCell<OwnTimer>,
     errors_user: OnceCell<OwnCounter>,
 }
@@ -133,12 +136,23 @@ impl ClientMetrics {
             return;
         };
         let Answered {
-            at, took, upstream, ..
+            at,
+            took,
+            upstream,
+            queued,
+            ..
         } = *answered;
         self.latency.observe(at, took);
         instruments.latency.observe(at, took);
-        let overhead = took.saturating_sub(upstream);
+        let overhead = took.saturating_sub(upstream).saturating_sub(queued);
         instruments.overhead.observe(at, overhead);
+        if !queued.is_zero() {
+            let queue_wait = instruments.queue_wait.get_or_init(|| {
+                let family = &self.catalogue.queue_wait;
+                family.with([&snake(api.name)]).own()
+            });
+            queue_wait.observe(at, queued);
+        }
         if answered.throttle_ms > 0 {
             let throttle = instruments.throttle.get_or_init(|| {
                 let family = &self.catalogue.throttle;
@@ -190,6 +204,7 @@ impl ClientMetrics {
             in_flight: catalogue.in_flight.with([name, vcluster, username]).own(),
             latency: catalogue.latency_api.with([name, vcluster]).own(),
             overhead: catalogue.overhead.with([&snake]).own(),
+            queue_wait: OnceCell::new(),
             throttle: OnceCell::new(),
             errors_user: OnceCell::new(),
         }
@@ -270,6 +285,7 @@ mod tests {
             at: Moment::now(),
             took: Duration::from_millis(5),
             upstream: Duration::from_millis(4),
+            queued: Duration::ZERO,
             throttle_ms: 0,
             error,
         }

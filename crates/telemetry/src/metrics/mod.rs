@@ -70,12 +70,13 @@ pub const HANDSHAKE_PHASES: [&str; 3] = ["tcp", "tls", "sasl"];
 /// Why a broker could not be connected to.
 pub const CONNECT_FAILURES: [&str; 5] = ["resolve", "tcp", "tls", "sasl", "timeout"];
 /// Why connections of clients end.
-pub const CLOSE_REASONS: [&str; 9] = [
+pub const CLOSE_REASONS: [&str; 10] = [
     "client",
     "broker",
     "idle",
     "stalled",
     "shutdown",
+    "returned",
     "limit",
     "authentication",
     "tls",

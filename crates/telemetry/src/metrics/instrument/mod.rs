@@ -198,8 +198,15 @@ impl Level {
     /// One more for as long as the guard lives.
     #[must_use]
     pub fn hold(&self) -> Held {
-        self.inc();
-        Held(self.clone())
+        self.hold_many(1)
+    }
+
+    /// So many more for as long as the guard lives.
+    #[must_use]
+    pub fn hold_many(&self, count: u32) -> Held {
+        let count = i64::from(count);
+        self.0.common().fetch_add(count, Ordering::Relaxed);
+        Held(self.clone(), count)
     }
 
     /// How many.
@@ -283,11 +290,11 @@ impl Instrument for Endless {
 
 /// Counted in a [`Level`] until dropped.
 #[derive(Debug)]
-pub struct Held(Level);
+pub struct Held(Level, i64);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.0.common().fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
