@@ -91,7 +91,6 @@ impl Connection {
                 asked,
             } = pending;
             let mut delivered = true;
-            let has_work = work.is_some();
             match source {
                 Source::Local(frame, permit) => {
                     giving.permits.extend(permit);
@@ -134,7 +133,7 @@ impl Connection {
                     self.inspect(api, version, &frame);
                     if treatment != Treatment::Pass {
                         let header = header_len(api, version, &frame[PREFIX..])?;
-                        self.rewrite(&mut frame, PREFIX + header, api, version)?;
+                        frame = self.rewrite(frame, PREFIX + header, api, version).await?;
                     }
                     if answer.throttled {
                         // The broker mutes the connection of a throttled client: it may not hold up others.
@@ -164,9 +163,7 @@ impl Connection {
             }
             giving.complete += 1;
             self.in_flight.timings.complete();
-            if has_work {
-                self.give_way().await;
-            }
+            self.give_way().await;
             if giving.out.len() >= ENOUGH {
                 self.flush(&mut giving).await?;
             }
@@ -466,7 +463,7 @@ impl Connection {
         self.inspect(api, version, &frame);
         if treatment != Treatment::Pass {
             let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
-            self.rewrite(&mut frame, body, api, version)?;
+            frame = self.rewrite(frame, body, api, version).await?;
         }
         let frame = self.work_on(work, api, version, frame.into()).await?;
         if frame.len() <= inspect::MAX {
@@ -603,7 +600,7 @@ impl Connection {
         version: i16,
     ) -> Result<bool, Failure> {
         // The frame, and once more for what is made of it.
-        let Some(mut frame) = self.whole(giving, leg, frame_len, 2).await? else {
+        let Some(frame) = self.whole(giving, leg, frame_len, 2).await? else {
             return Ok(false);
         };
         self.inspect(api, version, &frame);
@@ -611,7 +608,7 @@ impl Connection {
             tap.feed(&frame);
         }
         let body = PREFIX + header_len(api, version, &frame[PREFIX..])?;
-        self.rewrite(&mut frame, body, api, version)?;
+        let frame = self.rewrite(frame, body, api, version).await?;
         giving.out.push(frame.into());
         Ok(true)
     }
@@ -771,25 +768,46 @@ impl Connection {
         api: ApiKey,
         version: i16,
     ) -> Result<Option<Vec<u8>>, Failure> {
+        /// An address and what is around it take more.
+        const BYTES_PER_ELEMENT: usize = 32;
+        self.busy
+            .set(self.busy.get() + body.len() / BYTES_PER_ELEMENT);
         rewrite::rewrite(api, version, body, &self.addresses())
             .map_err(|e| malformed(api, version, &e))
     }
 
-    /// Rewrites a whole frame in place or replaces it.
-    fn rewrite(
+    /// Rewrites a whole frame in place or replaces it; a large one where it holds up nobody else.
+    async fn rewrite(
         &self,
-        frame: &mut Vec<u8>,
+        mut frame: Vec<u8>,
         body: usize,
         api: ApiKey,
         version: i16,
-    ) -> Result<(), Failure> {
-        if let Some(new_body) = self.rewritten(&mut frame[body..], api, version)? {
+    ) -> Result<Vec<u8>, Failure> {
+        let new_body = if frame.len() <= WINDOW {
+            self.rewritten(&mut frame[body..], api, version)?
+        } else {
+            let (listener, view) = (self.listener.clone(), self.worker.shared.view.clone());
+            let work = move || {
+                let addresses = rewrite::Context {
+                    addressing: &listener.addressing,
+                    listener: &listener,
+                    view: &view,
+                };
+                let new_body = rewrite::rewrite(api, version, &mut frame[body..], &addresses);
+                (frame, new_body)
+            };
+            let new_body;
+            (frame, new_body) = self.aside(work).await?;
+            new_body.map_err(|e| malformed(api, version, &e))?
+        };
+        if let Some(new_body) = new_body {
             frame.truncate(body);
             frame.extend_from_slice(&new_body);
             let size = u32::try_from(frame.len() - PREFIX).unwrap_or(u32::MAX);
             frame[..PREFIX].copy_from_slice(&size.to_be_bytes());
         }
-        Ok(())
+        Ok(frame)
     }
 }
 

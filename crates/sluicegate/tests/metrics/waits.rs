@@ -18,6 +18,7 @@ use crate::world::{Front, METADATA, UNKNOWN_VERSION, world};
 const SECONDS: &str = "gateway_upstream_io_wait_seconds_total";
 const WAITS: &str = "gateway_upstream_io_wait_rate_seconds_count";
 const SHARE: &str = "gateway_upstream_io_wait_rate";
+const CPU: &str = "gateway_thread_cpu_wait_seconds_total";
 const BUSY: &str = "tokio_busy_seconds_total";
 
 /// Longer than the window of [`SHARE`].
@@ -129,6 +130,25 @@ fn waits_tell_an_idle_worker_from_a_saturated_one_and_not_a_slow_broker() -> Res
     let slow = phase("a slow broker", &front, seconds, ask);
     world.relay(|relay| relay.set(Way::Down, Mode::Pass));
     let slow = slow?;
+    // Others want the processors, too: what the worker waits for them is not what it waits for the network.
+    let hogs_stop = AtomicBool::new(false);
+    let hogs = 4 * thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let before = front.scrape()?.get(CPU);
+    let crowded = thread::scope(|scope| {
+        for _ in 0..hogs {
+            scope.spawn(|| {
+                while !hogs_stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let crowded = phase("a crowded machine", &front, seconds.min(2), ask);
+        hogs_stop.store(true, Ordering::Relaxed);
+        crowded
+    });
+    let queued = crowded?.last.get(CPU) - before;
+    println!("waited {queued:.3} s for a processor");
+    assert!(queued > 0.0);
     let _ = client.borrow().stream().shutdown(std::net::Shutdown::Both);
     let _ = reader.join().expect("no panic");
     for (name, phase) in [("fast", &fast), ("slow", &slow)] {
