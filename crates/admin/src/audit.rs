@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
-use telemetry::FloodGate;
 use telemetry::targets::{AUDIT, HTTP};
+use telemetry::{FloodGate, FloodLimits, Suppressed, address_source};
 
 use crate::access::Peer;
 
@@ -13,8 +13,13 @@ use crate::access::Peer;
 const MAX_TEXT: usize = 512;
 /// Bytes of a body that are logged.
 const MAX_BODY: usize = 8 << 10;
-/// Failed logins that are recorded per second.
-const MAX_FAILURES: u32 = 100;
+/// Records of failed logins, by address and name.
+static FAILURES: FloodGate = FloodGate::new(FloodLimits {
+    per_event: 20,
+    total: 100,
+    per_source: 64,
+    events: 4096,
+});
 /// Parts of member names whose values are never shown.
 const SECRET_NAMES: &[&str] = &[
     "password",
@@ -63,15 +68,31 @@ pub(crate) fn answered(call: &Call, peer: Peer, user: &str, status: StatusCode, 
 
 /// Records a wrong password. `user` is the attempted name.
 pub(crate) fn login_failed(call: &Call, peer: Peer, user: &str) {
-    static FAILURES: FloodGate = FloodGate::new(MAX_FAILURES);
-    let Some(suppressed) = FAILURES.admit(Instant::now()) else {
+    let address = address_source(peer.0.ip());
+    let Some(suppressed) = FAILURES.admit(&address, user, Instant::now()) else {
         return;
     };
-    if suppressed > 0 {
-        tracing::warn!(target: AUDIT, r#type = "REST_API", suppressed, "more failed logins, not recorded one by one");
-    }
+    let suppressed = (suppressed > 0).then_some(suppressed);
     tracing::warn!(target: AUDIT, r#type = "REST_API", user, method = %call.method, path = call.path,
-        status = StatusCode::UNAUTHORIZED.as_u16(), client = call.client, remote = %peer.0, "login failed");
+        status = StatusCode::UNAUTHORIZED.as_u16(), client = call.client, remote = %peer.0, suppressed, "login failed");
+}
+
+/// Tells how many failed logins were not recorded one by one, of those that no later record tells of. To be called about every second;
+/// `all`: whatever is left, as the process ends.
+pub fn tell_suppressed(all: bool) {
+    let now = Instant::now();
+    let told = match all {
+        true => FAILURES.rest(now),
+        false => FAILURES.overdue(now),
+    };
+    for Suppressed {
+        source,
+        event,
+        count,
+    } in told
+    {
+        tracing::warn!(target: AUDIT, r#type = "REST_API", user = event, address = source, suppressed = count, "more logins failed");
+    }
 }
 
 /// Logs a call that no user made.

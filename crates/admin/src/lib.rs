@@ -32,6 +32,7 @@ pub use api::{
     Api, Asked, Capabilities, Change, Decide, Deployment, Endpoint, NameOf, Outcome,
     PhysicalCluster, PhysicalName, Plugin, PluginFault, PluginInfo, Plugins, Properties, Resources,
 };
+pub use audit::tell_suppressed;
 pub use build_info::BuildInfo;
 pub use error::ApiError;
 pub use health::{DEFAULT_UPSTREAM_GRACE, HEARTBEAT_LIMIT, HealthState, Heartbeat};

@@ -21,6 +21,8 @@ pub struct Account {
     pub name: Arc<str>,
     /// How its owner is recognised.
     pub kind: AccountKind,
+    /// Tells it from an account of the same name that there was before, if anything does.
+    pub incarnation: Option<Arc<str>>,
 }
 
 /// How the owner of an account is recognised.
@@ -75,6 +77,18 @@ impl Accounts {
         name == PASSTHROUGH || self.vclusters.contains(name) || self.accounts.contains_key(name)
     }
 
+    /// Whether somebody who was let go on by `before` may not be by `self` any more: see [`Identity::still_holds`].
+    pub fn revokes(&self, before: &Self) -> bool {
+        let mut accounts = before.accounts.values().flat_map(HashMap::values);
+        let has_ended = |account: &Account| {
+            self.get(&account.vcluster, &account.name)
+                .is_none_or(|now| now != account)
+        };
+        accounts.any(has_ended)
+            || (before.external.iter()).any(|(name, owner)| self.external.get(name) != Some(owner))
+            || (before.vclusters.iter()).any(|name| !self.vclusters.contains(name))
+    }
+
     /// Whether any account, in any virtual cluster, has this name or this external name.
     pub fn knows_name(&self, name: &str) -> bool {
         self.external.contains_key(name)
@@ -123,6 +137,8 @@ pub struct Identity {
     pub kind: IdentityKind,
     /// Whether virtual cluster and name are those of an account.
     pub has_account: bool,
+    /// [`Account::incarnation`] of that account.
+    pub incarnation: Option<Arc<str>>,
 }
 
 /// How an identity was proved.
@@ -147,18 +163,22 @@ impl Identity {
     }
 
     /// Whether a connection may go on with this identity: its account still exists, with the same kind, virtual cluster and
-    /// name. Without an account: its virtual cluster still exists. An account that appears later does not change who an
-    /// open connection belongs to.
+    /// name, and is not another one of that name. Without an account: its virtual cluster still exists. An account that appears
+    /// later does not change who an open connection belongs to.
     pub fn still_holds(&self, accounts: &Accounts) -> bool {
         match self.kind {
             IdentityKind::Anonymous => true,
-            IdentityKind::Token => accounts.local(&self.vcluster, &self.name).is_some(),
+            IdentityKind::Token => accounts
+                .local(&self.vcluster, &self.name)
+                .is_some_and(|account| account.incarnation == self.incarnation),
             IdentityKind::Certificate | IdentityKind::OAuth | IdentityKind::Relayed => {
                 if self.has_account {
                     accounts
                         .by_external_name(&self.authenticated_name)
                         .is_some_and(|account| {
-                            account.vcluster == self.vcluster && account.name == self.name
+                            account.vcluster == self.vcluster
+                                && account.name == self.name
+                                && account.incarnation == self.incarnation
                         })
                 } else {
                     accounts.knows_vcluster(&self.vcluster)
@@ -177,6 +197,7 @@ mod tests {
             vcluster: vcluster.into(),
             name: name.into(),
             kind: AccountKind::Local,
+            incarnation: None,
         }
     }
 
@@ -196,6 +217,7 @@ mod tests {
             authenticated_name: authenticated.into(),
             kind,
             has_account: name != authenticated || kind == IdentityKind::Token,
+            incarnation: None,
         }
     }
 
@@ -260,6 +282,55 @@ mod tests {
         ] {
             let identity = identity(kind, vcluster, name, authenticated);
             assert_eq!(identity.still_holds(&accounts), holds, "{identity:?}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_of_one_incarnation_of_its_account() {
+        let incarnated = |account: Account, incarnation: &str| Account {
+            incarnation: Some(incarnation.into()),
+            ..account
+        };
+        let before = [local("blue", "alice"), external("blue", "bob", "CN=bob")];
+        let first = before.clone().map(|account| incarnated(account, "1"));
+        let second = before.clone().map(|account| incarnated(account, "2"));
+        let of = |accounts: &[Account; 2]| Accounts::from_iter(accounts.clone());
+        for (kind, name, authenticated) in [
+            (IdentityKind::Token, "alice", "alice"),
+            (IdentityKind::Certificate, "bob", "CN=bob"),
+        ] {
+            let older = identity(kind, "blue", name, authenticated);
+            let newer = Identity {
+                incarnation: Some("1".into()),
+                ..older.clone()
+            };
+            let holds = |identity: &Identity| {
+                [&before, &first, &second].map(|accounts| identity.still_holds(&of(accounts)))
+            };
+            assert_eq!(holds(&older), [true, false, false], "{name}");
+            assert_eq!(holds(&newer), [false, true, false], "{name}");
+        }
+        assert!(of(&first).revokes(&of(&before)) && of(&second).revokes(&of(&first)));
+    }
+
+    #[test]
+    fn what_is_added_revokes_nothing() {
+        let alice = || local("blue", "alice");
+        let bob = |name: &str| external("blue", "bob", name);
+        let small = Accounts::from_iter([alice()]).with_vclusters(["blue"]);
+        let large = Accounts::from_iter([alice(), bob("CN=bob")]).with_vclusters(["blue", "red"]);
+        assert!(!large.revokes(&small) && !large.revokes(&large.clone()));
+        for less in [
+            Accounts::from_iter([alice()]).with_vclusters(["blue", "red"]),
+            Accounts::from_iter([alice(), bob("CN=bob")]).with_vclusters(["blue"]),
+            Accounts::from_iter([alice(), bob("CN=other")]).with_vclusters(["blue", "red"]),
+            Accounts::from_iter([external("blue", "alice", "a"), bob("CN=bob")])
+                .with_vclusters(["blue", "red"]),
+            // Claimed by another one that comes first.
+            Accounts::from_iter([alice(), bob("CN=bob"), external("a", "x", "CN=bob")])
+                .with_vclusters(["blue", "red"]),
+        ] {
+            assert!(less.revokes(&large), "{less:?}");
         }
     }
 }

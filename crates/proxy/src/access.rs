@@ -8,24 +8,37 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Cache};
-use auth::accounts::{Accounts, Identity, PASSTHROUGH};
+use auth::accounts::{ANONYMOUS, Accounts, Identity, PASSTHROUGH};
 use auth::acl::{AclView, Acls, Operation, ResourceType};
 use auth::server::{AuthFailure, Authenticator, RelayedOptions};
 use authorization::AclChange;
 use config::SecurityMode;
-use telemetry::FloodGate;
 use telemetry::metrics::Metrics;
 use telemetry::targets::{AUDIT, AUTHORIZATION, NETWORK};
+use telemetry::{FloodGate, FloodLimits, Suppressed, address_source};
 use tenancy::{Tenant, Tenants};
+use tokio::sync::watch;
 use wire::api::ApiKey;
 
 use crate::gateway::ListenerState;
 
-/// Records of failed authentications per second; what is beyond is counted.
-static FAILURES: FloodGate = FloodGate::new(100);
+/// Records of failed authentications with names that somebody has, by name and address. Names that nobody has are without end: they have
+/// a gate of their own.
+static FAILURES: FloodGate = FloodGate::new(RECORDS);
 
-/// Records of denials per second; what is beyond is counted.
-static DENIALS: FloodGate = FloodGate::new(100);
+/// Records of other failed authentications, by address and name.
+static STRANGERS: FloodGate = FloodGate::new(RECORDS);
+
+/// Records of denials, by who was denied and what.
+static DENIALS: FloodGate = FloodGate::new(RECORDS);
+
+/// Everybody can fail to authenticate or be denied something, as often as they like.
+const RECORDS: FloodLimits = FloodLimits {
+    per_event: 20,
+    total: 200,
+    per_source: 128,
+    events: 4096,
+};
 
 /// Bytes of a name that are recorded.
 const MAX_NAME: usize = 256;
@@ -51,6 +64,9 @@ pub struct Security {
     pub acls: Arc<ArcSwap<Acls>>,
     /// The virtual clusters.
     pub tenants: Arc<ArcSwap<Tenants>>,
+    /// Counts changes of accounts and virtual clusters by which somebody may have lost the right to be there: connections look
+    /// whether it was their client. Several changes may be counted as one.
+    pub revocations: watch::Sender<u64>,
     /// `GATEWAY_AUTO_CREATE_TOPICS_ENABLED`
     pub auto_creation: bool,
     /// Whether access control applies to the passthrough virtual cluster.
@@ -98,17 +114,20 @@ impl Security {
         listener: &ListenerState,
         peer: SocketAddr,
     ) {
-        let counted_name = failure.counted_name(&self.accounts.load(), &self.super_users);
+        let accounts = self.accounts.load();
+        let counted_name = failure.counted_name(&accounts, &self.super_users);
         let reason = failure.reason.as_str();
         self.metrics
             .authentication_failed(counted_name, mechanism, reason);
-        // Everybody can fail to authenticate, as often as they like.
-        let Some(suppressed) = FAILURES.admit(Instant::now()) else {
+        let (address, now) = (address_source(peer.ip()), Instant::now());
+        let name = failure.username.as_deref().unwrap_or_default();
+        let admitted = match counted_name == name {
+            true => FAILURES.admit(name, &address, now),
+            false => STRANGERS.admit(&address, name, now),
+        };
+        let Some(suppressed) = admitted else {
             return;
         };
-        if suppressed > 0 {
-            tracing::warn!(target: AUDIT, r#type = "AUTHENTICATION", suppressed, "more failed authentications than are recorded one by one");
-        }
         tracing::info!(
             target: AUDIT,
             r#type = "AUTHENTICATION",
@@ -118,6 +137,7 @@ impl Security {
             listener = listener.name,
             mechanism,
             user = failure.username,
+            suppressed = (suppressed > 0).then_some(suppressed),
             "authentication failed"
         );
         tracing::debug!(target: NETWORK, %peer, mechanism, reason, "authentication failed");
@@ -224,12 +244,10 @@ impl auth::acl::Observer for Watch {
         self.metrics
             .authorization_denied(resource_type.as_str(), operation.as_str());
         // One request can name many.
-        let Some(suppressed) = DENIALS.admit(Instant::now()) else {
+        let what = format!("{operation} {resource_type}");
+        let Some(suppressed) = DENIALS.admit(&self.who(), &what, Instant::now()) else {
             return;
         };
-        if suppressed > 0 {
-            tracing::warn!(target: AUTHORIZATION, suppressed, "more denials than are recorded one by one");
-        }
         let name = name.get(..name.floor_char_boundary(MAX_NAME));
         tracing::info!(
             target: AUTHORIZATION,
@@ -239,8 +257,61 @@ impl auth::acl::Observer for Watch {
             %resource_type,
             name = name.unwrap_or_default(),
             host = self.host,
+            suppressed = (suppressed > 0).then_some(suppressed),
             "denied"
         );
+    }
+}
+
+impl Watch {
+    /// Whose denials are recorded apart from those of others.
+    fn who(&self) -> String {
+        let Watch {
+            vcluster,
+            principal,
+            host,
+            ..
+        } = self;
+        // Many may come without a name.
+        match &**principal == ANONYMOUS {
+            true => format!("User:{principal} in {vcluster} at {host}"),
+            false => format!("User:{principal} in {vcluster}"),
+        }
+    }
+}
+
+/// Tells how many failed authentications and denials were not recorded one by one, of those that no later record tells of. To be called
+/// about every second; `all`: whatever is left, as the process ends.
+pub fn tell_suppressed(all: bool) {
+    let now = Instant::now();
+    let told = |gate: &FloodGate| match all {
+        true => gate.rest(now),
+        false => gate.overdue(now),
+    };
+    let failures = told(&FAILURES)
+        .into_iter()
+        .map(|told| (told.source, told.event, told.count));
+    let strangers = told(&STRANGERS)
+        .into_iter()
+        .map(|told| (told.event, told.source, told.count));
+    for (user, address, suppressed) in failures.chain(strangers) {
+        tracing::info!(target: AUDIT, r#type = "AUTHENTICATION", user, address, suppressed, "more authentications failed");
+    }
+    for Suppressed {
+        source,
+        event,
+        count,
+    } in told(&DENIALS)
+    {
+        tracing::info!(target: AUTHORIZATION, principal = source, what = event, suppressed = count, "more was denied");
+    }
+    for Suppressed {
+        source,
+        event,
+        count,
+    } in told(&crate::worker::COMPLAINTS)
+    {
+        tracing::warn!(target: NETWORK, address = source, reason = event, suppressed = count, "more connections were complained about");
     }
 }
 
@@ -248,10 +319,11 @@ impl auth::acl::Observer for Watch {
 pub(crate) struct Access {
     identity: Identity,
     host: String,
-    accounts: RefCell<Arc<Accounts>>,
+    /// The accounts that the identity was last compared with.
+    accounts: RefCell<Option<Arc<Accounts>>>,
     latest: RefCell<Latest>,
     view: RefCell<View>,
-    /// Counts changes of the lists and of the virtual clusters.
+    /// Counts changes of what the client may do and of what it calls things.
     round: Cell<u64>,
 }
 
@@ -296,10 +368,9 @@ impl View {
 
 impl View {
     /// Whether nothing has changed for this client.
-    fn is_like(&self, other: &View, identity: &Identity) -> bool {
-        let acls = |view: &View| view.acls.vcluster(&identity.vcluster).map(Arc::as_ptr);
+    fn is_like(&self, other: &View) -> bool {
         let tenant = |view: &View| view.place.tenant().map(Arc::as_ptr);
-        acls(self) == acls(other) && tenant(self) == tenant(other)
+        tenant(self) == tenant(other) && self.rights.grants_like(&other.rights)
     }
 }
 
@@ -312,7 +383,8 @@ impl Access {
         Access {
             identity,
             host,
-            accounts: RefCell::new(Arc::clone(latest.accounts.load())),
+            // The client was authenticated by those of a moment ago.
+            accounts: RefCell::default(),
             latest: RefCell::new(latest),
             view: RefCell::new(view),
             round: Cell::new(1),
@@ -332,17 +404,14 @@ impl Access {
         let mut latest = self.latest.borrow_mut();
         let now = latest.accounts.load();
         let mut seen = self.accounts.borrow_mut();
-        if Arc::ptr_eq(now, &seen) {
+        if seen.as_ref().is_some_and(|seen| Arc::ptr_eq(now, seen)) {
             return true;
         }
-        *seen = Arc::clone(now);
-        self.identity.still_holds(now)
-    }
-
-    /// What the client may do by the lists of this moment.
-    pub(crate) fn view(&self, security: &Security) -> AclView {
-        self.refresh(security);
-        self.view.borrow().rights.clone()
+        let holds = self.identity.still_holds(now);
+        if holds {
+            *seen = Some(Arc::clone(now));
+        }
+        holds
     }
 
     /// What the client may do and what names it knows resources by, of one moment: no change can come between the two. `None`: its virtual
@@ -381,15 +450,15 @@ impl Access {
         if !is_current {
             let now = View::new(&mut latest, security, &self.identity, &self.host);
             let before = self.view.replace(now);
-            if !self.view.borrow().is_like(&before, &self.identity) {
+            if !self.view.borrow().is_like(&before) {
                 self.round.set(self.round.get() + 1);
             }
         }
     }
 
-    /// Changes whenever the lists have changed.
+    /// Changes whenever the client's rights have changed, or what it calls things.
     pub(crate) fn round(&self, security: &Security) -> u64 {
-        self.view(security);
+        self.refresh(security);
         self.round.get()
     }
 }

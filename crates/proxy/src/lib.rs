@@ -36,7 +36,7 @@ mod upstream;
 mod verdict;
 mod worker;
 
-pub use access::{AclWrite, AclWriter, Security};
+pub use access::{AclWrite, AclWriter, Security, tell_suppressed};
 pub use cluster::StartError;
 pub use gateway::{Connected, Gateway, GatewayError};
 pub use upstream::client::Client;

@@ -1,7 +1,7 @@
 //! Worker threads: each with a single-threaded runtime and connections of its own, which never move.
 
-use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use telemetry::metrics::{
     Clients, DOWNSTREAM, Level, Lifecycle, Metrics, OwnCounter, Parking, UPSTREAM, WorkerParking,
 };
-use telemetry::targets::NETWORK;
+use telemetry::{FloodGate, FloodLimits, address_source};
 
 use config::{Limits, Pool, PoolKind};
 use tokio::sync::{mpsc, watch};
@@ -32,8 +32,13 @@ const QUEUE: usize = 256;
 /// How often a worker shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Complaints about clients that one worker logs per second.
-const COMPLAINTS: u32 = 5;
+/// Complaints about clients, by address and reason.
+pub(crate) static COMPLAINTS: FloodGate = FloodGate::new(FloodLimits {
+    per_event: 5,
+    total: 50,
+    per_source: 8,
+    events: 4096,
+});
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -64,32 +69,13 @@ pub(crate) struct Worker {
     pub(crate) received: OwnCounter,
     /// Requests that cannot be begun yet.
     pub(crate) waiting: Level,
-    complaints: Cell<(Option<Instant>, u32)>,
 }
 
-impl Worker {
-    /// Logs a complaint about a client, unless there were many within a second.
-    pub(crate) fn complain(&self, log: impl FnOnce()) {
-        let (since, count) = self.complaints.get();
-        match since {
-            Some(since) if since.elapsed() < Duration::from_secs(1) => {
-                self.complaints.set((Some(since), count + 1));
-                if count < COMPLAINTS {
-                    log();
-                }
-            }
-            _ => {
-                if count > COMPLAINTS {
-                    tracing::warn!(
-                        target: NETWORK,
-                        suppressed = count - COMPLAINTS,
-                        "more connections were closed because of what they sent"
-                    );
-                }
-                self.complaints.set((Some(Instant::now()), 1));
-                log();
-            }
-        }
+/// Logs a complaint about a client, unless there were many for that reason from its address. `log` is told how many were not logged before
+/// it, if any.
+pub(crate) fn complain(about: IpAddr, reason: &'static str, log: impl FnOnce(Option<u64>)) {
+    if let Some(suppressed) = COMPLAINTS.admit(&address_source(about), reason, Instant::now()) {
+        log((suppressed > 0).then_some(suppressed));
     }
 }
 
@@ -200,7 +186,6 @@ async fn run(
         lifecycle,
         received,
         waiting,
-        complaints: Cell::new((None, 0)),
     });
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {

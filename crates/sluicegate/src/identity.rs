@@ -17,6 +17,7 @@ use telemetry::metrics::Metrics;
 use telemetry::targets::CONFIG;
 use tenancy::Tenants;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// What the key material towards Kafka is called in metrics and logs.
 const UPSTREAM: &str = "upstream";
@@ -30,6 +31,8 @@ pub(crate) struct Identities {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
     pub(crate) acls: Arc<ArcSwap<Acls>>,
     pub(crate) tenants: Arc<ArcSwap<Tenants>>,
+    /// See [`Security::revocations`].
+    pub(crate) revocations: watch::Sender<u64>,
     /// Of the listeners; `None` without TLS.
     pub(crate) client_tls: Option<Arc<ServerMaterial>>,
     /// Of the admin port; `None` without HTTPS.
@@ -80,6 +83,7 @@ impl Identities {
                 accounts,
                 acls: Arc::default(),
                 tenants: Arc::new(ArcSwap::from_pointee(Tenants::new(Vec::new(), [], []))),
+                revocations: watch::Sender::default(),
                 client_tls,
                 admin_tls,
             }),
@@ -100,6 +104,7 @@ impl Identities {
             accounts: self.accounts.clone(),
             acls: self.acls.clone(),
             tenants: self.tenants.clone(),
+            revocations: self.revocations.clone(),
             auto_creation: config.security.auto_create_topics,
             acl_enabled: config.security.acl_enabled,
             super_users: config

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use admin::{ApiError, Asked, Change, Decide, PhysicalCluster, PhysicalName, Resources};
 use arc_swap::ArcSwap;
@@ -18,9 +19,13 @@ use state::{
 use telemetry::metrics::Metrics;
 use telemetry::targets::STATE;
 use tenancy::Tenants;
+use tokio::sync::watch;
 
 use crate::physical::Physical;
 use crate::tenants::tenants_of;
+
+/// Connections are told of revocations this far apart at least: all of them look then.
+const BETWEEN_REVOCATIONS: Duration = Duration::from_millis(500);
 
 /// Opens the store and reads it to the end.
 ///
@@ -67,6 +72,8 @@ pub(crate) struct InForce {
     tenants: Arc<ArcSwap<Tenants>>,
     /// What is in force.
     last: Arc<Mutex<Arc<Snapshot>>>,
+    /// Counts changes by which somebody may have lost the right to be there.
+    revoked: watch::Sender<u64>,
     metrics: Metrics,
 }
 
@@ -105,6 +112,7 @@ impl InForce {
             acls,
             tenants,
             last: Arc::new(Mutex::new(last)),
+            revoked: watch::Sender::default(),
             metrics,
         }
     }
@@ -116,6 +124,16 @@ impl InForce {
         self.catch_up();
         while changes.changed().await.is_ok() {
             self.catch_up();
+        }
+    }
+
+    /// Has connections look whether their client may still be there; never ends. A change of many accounts is many changes, and all
+    /// connections look at each time, so they are told of some together. Who sends a request is judged by what is in force anyway.
+    pub(crate) async fn tell_of_revocations(self, connections: watch::Sender<u64>) {
+        let mut revoked = self.revoked.subscribe();
+        while revoked.changed().await.is_ok() {
+            connections.send_modify(|count| *count += 1);
+            tokio::time::sleep(BETWEEN_REVOCATIONS).await;
         }
     }
 
@@ -133,7 +151,12 @@ impl InForce {
             show_vclusters(&self.metrics, &now);
         }
         if now.accounts != last.accounts || now.virtual_clusters != last.virtual_clusters {
-            self.accounts.store(Arc::new(accounts_of(&now)));
+            let accounts = accounts_of(&now);
+            let revokes = accounts.revokes(&self.accounts.load());
+            self.accounts.store(Arc::new(accounts));
+            if revokes {
+                self.revoked.send_modify(|count| *count += 1);
+            }
         }
         if now.acls != last.acls || now.virtual_clusters != last.virtual_clusters {
             let before = self.acls.load();
@@ -182,6 +205,7 @@ fn accounts_of(snapshot: &Snapshot) -> Accounts {
                     external_names: external_names.clone(),
                 },
             },
+            incarnation: account.incarnation.as_deref().map(Into::into),
         })
         .collect();
     accounts.with_vclusters(vclusters.map(|vcluster| vcluster.name.as_str()))

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::UpstreamAuth;
 use auth::server::FailureReason;
@@ -111,6 +112,7 @@ async fn serve(
             };
         }
     };
+    tokio::task::spawn_local(tell_suppressed());
     tracing::info!(target: targets::GATEWAY, elapsed = ?started.elapsed(), "ready");
     ready(config);
 
@@ -132,7 +134,19 @@ async fn serve(
             tracing::warn!(target: targets::GATEWAY, "stopped at once by a second signal");
         }
     }
+    proxy::tell_suppressed(true);
+    admin::tell_suppressed(true);
     ExitCode::SUCCESS
+}
+
+/// Tells of what was not logged one by one; never ends.
+async fn tell_suppressed() {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        proxy::tell_suppressed(false);
+        admin::tell_suppressed(false);
+    }
 }
 
 /// Which metrics there are; warns of requests that are none.
@@ -209,6 +223,8 @@ async fn start(
         let tenants = identities.tenants.clone();
         let state = resources::InForce::new(store, accounts, acls, tenants, metrics.clone());
         tokio::task::spawn_local(state.clone().follow());
+        let revocations = identities.revocations.clone();
+        tokio::task::spawn_local(state.clone().tell_of_revocations(revocations));
         health.resources_ready(Arc::new(state.clone()));
         Arc::new(state)
     } else {

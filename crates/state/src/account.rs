@@ -16,6 +16,9 @@ pub struct ServiceAccount {
     pub name: String,
     /// How its clients authenticate.
     pub kind: AccountKind,
+    /// Tells it from an account of the same name that there was before; kept for as long as it lives. `None`: it was made by a
+    /// release that did not tell them apart.
+    pub incarnation: Option<String>,
     /// What an API was given besides, echoed as it came (labels and the like).
     pub metadata: Map<String, Value>,
 }
@@ -62,6 +65,9 @@ impl Resource for ServiceAccount {
                 fields.insert("externalNames".to_owned(), json!(external_names));
             }
         }
+        if let Some(incarnation) = &self.incarnation {
+            fields.insert("incarnation".to_owned(), json!(incarnation));
+        }
         fields.insert("metadata".to_owned(), Value::Object(self.metadata.clone()));
         fields
     }
@@ -84,6 +90,7 @@ impl Resource for ServiceAccount {
             },
             _ => return Err("type is neither LOCAL nor EXTERNAL".to_owned()),
         };
+        let incarnation = fields::optional_text(&mut fields, "incarnation")?;
         let metadata = match fields.remove("metadata") {
             Some(Value::Object(metadata)) => metadata,
             None => Map::new(),
@@ -93,6 +100,7 @@ impl Resource for ServiceAccount {
             vcluster: vcluster.clone(),
             name: name.clone(),
             kind,
+            incarnation,
             metadata,
         })
     }
@@ -119,11 +127,15 @@ mod tests {
 
     #[test]
     fn accounts_come_back() {
-        for kind in [
-            AccountKind::Local,
-            AccountKind::External {
-                external_names: vec!["CN=a".to_owned()],
-            },
+        for (kind, incarnation) in [
+            (AccountKind::Local, None),
+            (AccountKind::Local, Some("1f".to_owned())),
+            (
+                AccountKind::External {
+                    external_names: vec!["CN=a".to_owned()],
+                },
+                Some("2f".to_owned()),
+            ),
         ] {
             let mut metadata = Map::new();
             metadata.insert("labels".to_owned(), json!({"a": ["b", 1.5, null]}));
@@ -131,6 +143,7 @@ mod tests {
                 vcluster: "v".to_owned(),
                 name: "a".to_owned(),
                 kind,
+                incarnation,
                 metadata,
             };
             assert_eq!(read(Value::Object(account.fields())), Ok(account));
@@ -146,6 +159,7 @@ mod tests {
             json!({"type": "EXTERNAL", "externalNames": "x"}),
             json!({"type": "EXTERNAL", "externalNames": [1]}),
             json!({"type": "LOCAL", "metadata": []}),
+            json!({"type": "LOCAL", "incarnation": 7}),
         ] {
             assert!(read(value.clone()).is_err(), "{value}");
         }

@@ -26,7 +26,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
-pub use flood::FloodGate;
+pub use flood::{FloodGate, FloodLimits, Suppressed, address_source};
 pub use format::Layout;
 pub use sink::LogGuard;
 pub use time_format::{TimeFormat, TimeFormatError};

@@ -44,6 +44,11 @@ pub(crate) trait Kind: Resource {
         self == stored
     }
 
+    /// As it is stored in the place of `stored`, if there is one.
+    fn succeeding(&self, _stored: Option<&Self>) -> Self {
+        self.clone()
+    }
+
     /// Refuses what could not be used with these settings, whatever is stored.
     fn check_settings(&self, api: &Api) -> Result<(), ApiError>;
 
@@ -309,7 +314,7 @@ fn upsert<K: Kind>(wanted: K, api: Arc<Api>, facts: Option<K::Facts>) -> Decide 
             facts,
         };
         wanted.check(stored.as_deref(), &situation)?;
-        changes.put(&wanted);
+        changes.put(&wanted.succeeding(stored.as_deref()));
         if stored.is_some() {
             return Ok(Outcome::Updated);
         }

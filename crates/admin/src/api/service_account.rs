@@ -1,6 +1,7 @@
 //! `GatewayServiceAccount` (`admin-api.md` 5.6).
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -69,7 +70,27 @@ impl Kind for ServiceAccount {
             vcluster,
             name,
             kind,
+            incarnation: None,
             metadata: serde_json::Map::new(),
+        }
+    }
+
+    /// Which of several accounts of one name it is was not sent.
+    fn is_same(&self, stored: &Self) -> bool {
+        self.kind == stored.kind && self.metadata == stored.metadata
+    }
+
+    /// An account that turns into the other kind is a new one to who has logged in to it: what ended with the change does not come
+    /// back with the next.
+    fn succeeding(&self, stored: Option<&Self>) -> Self {
+        let same_kind = |stored: &&Self| type_name(&stored.kind) == type_name(&self.kind);
+        let incarnation = match stored.filter(same_kind) {
+            Some(stored) => stored.incarnation.clone(),
+            None => Some(new_incarnation()),
+        };
+        ServiceAccount {
+            incarnation,
+            ..self.clone()
         }
     }
 
@@ -121,6 +142,17 @@ impl Kind for ServiceAccount {
         let metadata = NamedInVcluster::new(&self.vcluster, &self.name, defaults);
         Shown::new(Self::NAME, metadata, spec)
     }
+}
+
+/// A text that no account has had before. It is no secret.
+fn new_incarnation() -> String {
+    let mut bytes = [0; 16];
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        // Not known to happen. The moment of the change is nearly as good.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        bytes = now.unwrap_or_default().as_nanos().to_be_bytes();
+    }
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// Refuses external names that another account has.

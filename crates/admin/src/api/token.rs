@@ -64,7 +64,8 @@ pub(super) async fn issue(
     struct Answer {
         token: String,
     }
-    let token = tokens.issue(&username, &vcluster, lifetime);
+    let incarnation = account.incarnation.as_deref();
+    let token = tokens.issue(&username, &vcluster, incarnation, lifetime);
     let mut response = json(StatusCode::OK, &Answer { token }).into_response();
     let never = axum::http::HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, never);

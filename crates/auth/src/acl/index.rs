@@ -165,7 +165,7 @@ const fn implied_by(operation: Operation) -> i32 {
 }
 
 /// Grants and denials of one pattern, by host.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Grants {
     everywhere: Masks,
     hosts: Vec<(Box<str>, Masks)>,
@@ -203,7 +203,7 @@ impl Grants {
 }
 
 /// The bindings of one principal.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct PrincipalAcls {
     types: [TypeAcls; ResourceType::ALL.len()],
 }
@@ -252,7 +252,7 @@ const fn slot(resource_type: ResourceType) -> usize {
 }
 
 /// The bindings of one principal for one resource type.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct TypeAcls {
     pub(super) wildcard: Grants,
     pub(super) literals: HashMap<Box<str>, Grants>,
@@ -260,7 +260,7 @@ pub(super) struct TypeAcls {
     pub(super) prefixes: Vec<PrefixAcls>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct PrefixAcls {
     pub(super) prefix: Box<str>,
     /// The longest other prefix that this one begins with.

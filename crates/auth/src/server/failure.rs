@@ -63,6 +63,12 @@ pub enum FailureReason {
         /// Claim `vcluster`.
         vcluster: String,
     },
+    /// The token is valid, but was made for an account of the same name that there was before.
+    #[error("the token is for an account of that name in '{vcluster}' that is no more")]
+    TokenOfFormerAccount {
+        /// Claim `vcluster`.
+        vcluster: String,
+    },
     /// The token of the identity provider was rejected.
     #[error("invalid OAuth token: {0}")]
     InvalidOAuthToken(TokenDefect),
@@ -175,6 +181,7 @@ impl FailureReason {
             Self::TokenOfAnotherUser { .. } => "token_of_another_user",
             Self::TokenExpired { .. } => "token_expired",
             Self::NoLocalAccount { .. } => "no_local_account",
+            Self::TokenOfFormerAccount { .. } => "token_of_former_account",
             Self::InvalidOAuthToken(_) => "invalid_oauth_token",
             Self::KeysNotLoaded => "keys_not_loaded",
             Self::UnknownVcluster { .. } => "unknown_vcluster",
@@ -190,7 +197,7 @@ impl FailureReason {
     }
 
     /// Every label of [`FailureReason::as_str`], for metrics that exist before the first failure.
-    pub const LABELS: [&'static str; 20] = [
+    pub const LABELS: [&'static str; 21] = [
         "mechanism_not_offered",
         "malformed",
         "missing_username",
@@ -200,6 +207,7 @@ impl FailureReason {
         "token_of_another_user",
         "token_expired",
         "no_local_account",
+        "token_of_former_account",
         "invalid_oauth_token",
         "keys_not_loaded",
         "unknown_vcluster",
@@ -243,6 +251,7 @@ mod tests {
             kind: AccountKind::External {
                 external_names: vec!["CN=bob".to_owned()],
             },
+            incarnation: None,
         }]);
         let supers = ["root".to_owned()];
         for (name, label) in [
@@ -272,6 +281,10 @@ mod tests {
                 invalid,
             ),
             (FailureReason::NoLocalAccount { vcluster: text() }, invalid),
+            (
+                FailureReason::TokenOfFormerAccount { vcluster: text() },
+                invalid,
+            ),
             (FailureReason::UnknownVcluster { vcluster: text() }, invalid),
             (FailureReason::VclusterMandatory, invalid),
             (

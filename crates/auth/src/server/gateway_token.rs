@@ -16,6 +16,9 @@ use super::jwt::{self, Jws};
 /// Fewest bytes of a signing key.
 const MIN_KEY_BYTES: usize = 32;
 
+/// The claim that says which one of several accounts of one name the token is for.
+const INCARNATION: &str = "incarnation";
+
 /// Makes and checks tokens with one key.
 #[derive(Clone)]
 pub struct GatewayTokens {
@@ -41,6 +44,8 @@ pub struct GatewayClaims {
     pub username: String,
     /// Virtual cluster of the account.
     pub vcluster: String,
+    /// [`Account::incarnation`](crate::accounts::Account::incarnation) of the account.
+    pub incarnation: Option<String>,
     /// End of its life, since 1970.
     pub expires: Duration,
 }
@@ -49,6 +54,8 @@ pub struct GatewayClaims {
 struct IssuedClaims<'a> {
     username: &'a str,
     vcluster: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incarnation: Option<&'a str>,
     exp: u64,
 }
 
@@ -71,19 +78,22 @@ impl GatewayTokens {
         })
     }
 
-    /// A token for the account `username` in `vcluster`, signed with HS256. Whether there is such an account is the caller's
-    /// matter.
-    pub fn issue(&self, username: &str, vcluster: &str, lifetime: Duration) -> String {
-        let now = since_1970(SystemTime::now());
-        self.issue_until(username, vcluster, now.saturating_add(lifetime))
-    }
-
-    fn issue_until(&self, username: &str, vcluster: &str, expires: Duration) -> String {
+    /// A token for this incarnation of the account `username` in `vcluster`, signed with HS256. Whether there is such an account is
+    /// the caller's matter.
+    pub fn issue(
+        &self,
+        username: &str,
+        vcluster: &str,
+        incarnation: Option<&str>,
+        lifetime: Duration,
+    ) -> String {
+        let expires = since_1970(SystemTime::now()).saturating_add(lifetime);
         let mut header = Header::new(Algorithm::HS256);
         header.typ = None;
         let claims = IssuedClaims {
             username,
             vcluster,
+            incarnation,
             exp: expires.as_secs(),
         };
         jsonwebtoken::encode(&header, &claims, &self.signing)
@@ -112,6 +122,10 @@ impl GatewayTokens {
         Ok(GatewayClaims {
             username: text("username")?.to_owned(),
             vcluster: text("vcluster")?.to_owned(),
+            incarnation: match claims.get(INCARNATION) {
+                Some(_) => Some(text(INCARNATION)?.to_owned()),
+                None => None,
+            },
             expires: jwt::time(&claims, "exp").ok_or(TokenDefect::Claim("exp"))?,
         })
     }
@@ -151,8 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn issued_tokens_hold_what_the_specification_names_and_nothing_else() {
-        let token = tokens().issue("alice", "passthrough", Duration::from_secs(60));
+    fn issued_tokens_hold_what_is_needed_and_nothing_else() {
+        for incarnation in [None, Some("1f")] {
+            issued(incarnation);
+        }
+    }
+
+    fn issued(incarnation: Option<&str>) {
+        let life = Duration::from_secs(60);
+        let token = tokens().issue("alice", "passthrough", incarnation, life);
         let parts: Vec<Value> = token
             .split('.')
             .take(2)
@@ -160,12 +181,14 @@ mod tests {
             .collect();
         assert_eq!(parts[0], json!({"alg": "HS256"}));
         let exp = parts[1]["exp"].as_u64().unwrap();
-        assert_eq!(
-            parts[1],
-            json!({"username": "alice", "vcluster": "passthrough", "exp": exp})
-        );
+        let mut claims = json!({"username": "alice", "vcluster": "passthrough", "exp": exp});
+        if let Some(incarnation) = incarnation {
+            claims["incarnation"] = incarnation.into();
+        }
+        assert_eq!(parts[1], claims);
         let found = tokens().verify(&token).unwrap();
         assert_eq!(found.expires, Duration::from_secs(exp));
+        assert_eq!(found.incarnation.as_deref(), incarnation);
     }
 
     #[test]
@@ -178,6 +201,7 @@ mod tests {
                 GatewayClaims {
                     username: "alice".to_owned(),
                     vcluster: "blue".to_owned(),
+                    incarnation: None,
                     expires: Duration::from_secs(100)
                 }
             );
@@ -231,6 +255,14 @@ mod tests {
                     &json!({"username": "a", "vcluster": "b"}),
                 ),
                 TokenDefect::Claim("exp"),
+            ),
+            (
+                signed(
+                    Algorithm::HS256,
+                    &KEY,
+                    &json!({"username": "a", "vcluster": "b", "exp": 1, "incarnation": null}),
+                ),
+                TokenDefect::Claim("incarnation"),
             ),
             (
                 signed(Algorithm::HS256, &KEY, &json!([1])),

@@ -202,6 +202,7 @@ impl Authenticator {
             authenticated_name: ANONYMOUS.into(),
             kind: IdentityKind::Anonymous,
             has_account: false,
+            incarnation: None,
         })
     }
 
@@ -229,19 +230,21 @@ impl Authenticator {
         kind: IdentityKind,
     ) -> Result<Identity, AuthFailure> {
         let accounts = self.0.accounts.load();
-        let (vcluster, account) = match (accounts.by_external_name(name), claimed) {
-            (Some(account), _) => (account.vcluster.clone(), Some(account.name.clone())),
+        let account = accounts.by_external_name(name);
+        let vcluster = match (account, claimed) {
+            (Some(account), _) => account.vcluster.clone(),
             (None, Some(claimed)) if !accounts.knows_vcluster(claimed) => {
                 let vcluster = shortened(claimed);
                 let reason = FailureReason::UnknownVcluster { vcluster };
                 return Err(AuthFailure::new(reason, Some(name)));
             }
-            (None, claimed) => (claimed.unwrap_or(PASSTHROUGH).into(), None),
+            (None, claimed) => claimed.unwrap_or(PASSTHROUGH).into(),
         };
         self.admitted(Identity {
             vcluster,
             has_account: account.is_some(),
-            name: account.unwrap_or_else(|| name.into()),
+            name: account.map_or_else(|| name.into(), |account| account.name.clone()),
+            incarnation: account.and_then(|account| account.incarnation.clone()),
             authenticated_name: name.into(),
             kind,
         })

@@ -68,12 +68,18 @@ pub(super) fn authenticate(
             vcluster: claims.vcluster,
         }));
     };
+    if account.incarnation.as_deref() != claims.incarnation.as_deref() {
+        return Err(failed(FailureReason::TokenOfFormerAccount {
+            vcluster: claims.vcluster,
+        }));
+    }
     let identity = Identity {
         vcluster: account.vcluster.clone(),
         name: account.name.clone(),
         authenticated_name: account.name.clone(),
         kind: IdentityKind::Token,
         has_account: true,
+        incarnation: account.incarnation.clone(),
     };
     Ok((identity, claims.expires))
 }

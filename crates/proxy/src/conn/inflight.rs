@@ -26,6 +26,8 @@ pub(crate) struct Pending {
     pub(crate) work: Option<Arc<Work>>,
     /// What metrics have to know of the request.
     pub(crate) asked: Option<Owed>,
+    /// The round of the client's rights that the request was judged in.
+    pub(crate) judged: u64,
 }
 
 /// What is done to an answer.

@@ -52,7 +52,7 @@ use crate::gateway::ListenerState;
 use crate::socket::{Socket, Traffic};
 use crate::upstream::pool::Pin;
 use crate::upstream::{DialError, Leg};
-use crate::worker::Worker;
+use crate::worker::{Worker, complain};
 
 use relay::Relayed;
 use sasl::Conversation;
@@ -165,6 +165,8 @@ enum Failure {
     SessionOver,
     #[error("the account of the client was removed or has moved")]
     AccountGone,
+    #[error("the rights of the client have changed while a request was on its way")]
+    RightsChanged,
 }
 
 impl Failure {
@@ -187,7 +189,8 @@ impl Failure {
             | Failure::Authentication { .. }
             | Failure::Unauthenticated
             | Failure::SessionOver
-            | Failure::AccountGone => "authentication",
+            | Failure::AccountGone
+            | Failure::RightsChanged => "authentication",
             Failure::Hint(_)
             | Failure::RequestSize { .. }
             | Failure::Header(_)
@@ -227,6 +230,8 @@ pub(crate) struct Connection {
     client: Socket,
     /// Who the client is, and what it may do.
     access: Access,
+    /// The round of the client's rights in which the request at hand is judged.
+    judged: Cell<u64>,
     /// The round of the access control lists in which the client's fetch session was checked.
     session_round: Cell<u64>,
     /// The fetch session that a broker has opened for this connection; 0: none (KIP-227).
@@ -349,6 +354,7 @@ async fn meet(
         node,
         client,
         access: Access::new(&shared.access, identity, peer.ip()),
+        judged: Cell::new(0),
         session_round: Cell::new(0),
         share_session: RefCell::default(),
         fetch_session: Cell::new(0),
@@ -429,8 +435,8 @@ fn report(
                 .failed(failure, mechanism, listener, peer);
         }
         Err(failure) if failure.is_clients_fault() => {
-            worker.complain(|| {
-                tracing::warn!(target: NETWORK, %peer, error = %failure, "connection closed");
+            complain(peer.ip(), failure.kind(), |suppressed| {
+                tracing::warn!(target: NETWORK, %peer, error = %failure, suppressed, "connection closed");
             });
         }
         Err(failure) => {
@@ -447,18 +453,20 @@ impl Connection {
         // In this order: what each of them tells the ones after it is seen in the same turn.
         tokio::select! {
             biased;
-            end = Apart::new(self.oversee()) => Ok(end),
+            end = Apart::new(self.oversee()) => end,
             end = self.requests() => end,
             end = self.responses() => end,
         }
     }
 
-    /// Watches the clock, the cluster and the shutdown.
-    async fn oversee(&self) -> End {
+    /// Watches the clock, the cluster, the client's account and the shutdown.
+    async fn oversee(&self) -> Result<End, Failure> {
         let max_idle = self.worker.shared.limits.connections_max_idle;
         let max_stall = self.max_stall();
         let mut drain = self.worker.shared.drain.subscribe();
         let mut changes = self.worker.shared.view.changes.subscribe();
+        let mut revocations = self.worker.shared.access.revocations.subscribe();
+        self.check_account()?;
         self.reconsider(); // what changed since the connection was accepted
         loop {
             if drain.borrow_and_update().concerns(self.target) {
@@ -471,17 +479,18 @@ impl Connection {
                 () = sleep_until(look_at) => {
                     let now = Instant::now();
                     if self.writing.get().is_some_and(|since| now >= since + max_stall) {
-                        return End::Stalled;
+                        return Ok(End::Stalled);
                     }
                     if now >= self.active.get() + max_idle {
                         if self.in_flight.outstanding() == 0 {
-                            return End::Idle;
+                            return Ok(End::Idle);
                         }
                         self.active.set(now); // waiting for a broker is not being idle
                     }
                 }
                 _ = drain.changed() => {}
                 _ = changes.changed() => self.reconsider(),
+                _ = revocations.changed() => self.check_account()?,
             }
         }
     }

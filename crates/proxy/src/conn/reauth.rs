@@ -12,6 +12,7 @@ use wire::api::ApiKey;
 
 use super::{Connection, Failure, Pending, Source};
 use crate::upstream::sasl::{Answer, Dialogue, Question, Turn};
+use crate::worker::complain;
 
 /// Correlation ids of the conversation; they never reach a client.
 const CORRELATION_ID: i32 = -1;
@@ -49,8 +50,8 @@ impl Connection {
     pub(super) async fn renew_session(&self) -> Result<(), Failure> {
         let renewed = self.log_in_again().await;
         if let Err(failure @ Failure::Reauthentication(_)) = &renewed {
-            self.worker.complain(|| {
-                tracing::warn!(target: UPSTREAM, target = ?self.target, error = %failure, "connection closed");
+            complain(self.peer.ip(), "re-authentication", |suppressed| {
+                tracing::warn!(target: UPSTREAM, target = ?self.target, error = %failure, suppressed, "connection closed");
             });
         }
         renewed
@@ -93,6 +94,7 @@ impl Connection {
             source: Source::Own(reply),
             work: None,
             asked: None,
+            judged: self.judged.get(),
         });
         leg.socket
             .write_all(&frame)

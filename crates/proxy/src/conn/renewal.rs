@@ -24,10 +24,35 @@ impl Connection {
         if is_over && !renews {
             return Err(Failure::SessionOver);
         }
-        if !self.access.holds(&self.worker.shared.access) {
-            return Err(Failure::AccountGone);
+        self.check_account()
+    }
+
+    /// Whether the client is still who it was when it came.
+    pub(super) fn check_account(&self) -> Result<(), Failure> {
+        match self.access.holds(&self.worker.shared.access) {
+            true => Ok(()),
+            false => Err(Failure::AccountGone),
         }
-        Ok(())
+    }
+
+    /// The round of the client's rights of now.
+    pub(super) fn round(&self) -> u64 {
+        self.access.round(&self.worker.shared.access)
+    }
+
+    /// Whether the rights are others than when the request at hand was judged.
+    pub(super) fn rights_have_changed(&self) -> bool {
+        self.round() != self.judged.get()
+    }
+
+    /// Whether an answer to a request that was judged in the round `judged` must not be given any more: it holds records, and the rights
+    /// to them may have gone while it was waited for.
+    pub(super) fn is_outdated(&self, api: ApiKey, judged: u64) -> Result<bool, Failure> {
+        if !matches!(api, ApiKey::FETCH | ApiKey::SHARE_FETCH) {
+            return Ok(false);
+        }
+        self.check_account()?;
+        Ok(self.round() != judged)
     }
 
     /// One message of a new login with the gateway.
@@ -145,6 +170,7 @@ impl Connection {
             source: Source::Local(frame, None),
             work: None,
             asked: None,
+            judged: self.judged.get(),
         });
     }
 }

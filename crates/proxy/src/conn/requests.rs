@@ -54,6 +54,8 @@ struct Position {
     is_owed: bool,
     /// The current body is looked at on its way.
     checked: Option<Checked>,
+    /// The current body streams because the rights of this round allow it.
+    allowed: Option<u64>,
     /// Reads the current body along; and whether an answer is owed.
     tap: Option<(RequestTap, bool)>,
     /// The frame at the beginning of the window has been counted.
@@ -181,6 +183,9 @@ impl Connection {
         position: &mut Position,
     ) -> Result<Taken, Failure> {
         if position.body_left > 0 {
+            if position.allowed.is_some_and(|round| round != self.round()) {
+                return Err(Failure::RightsChanged);
+            }
             let taken = match position.checked.is_some() {
                 true => pass_checked(window, out, position)?,
                 false => pass_body(window, out, position),
@@ -385,7 +390,10 @@ impl Connection {
             )?;
             return Ok(Taken::Some);
         }
-        if self.is_guarded(head.api) {
+        // Before anything that is waited for: what changes from now on has this request judged again.
+        self.judged.set(self.round());
+        let is_guarded = self.is_guarded(head.api);
+        if is_guarded {
             // What is judged may have to leave the window, which the requests before it are still in.
             if !self.send(out, window).await {
                 return Ok(Taken::More);
@@ -422,6 +430,7 @@ impl Connection {
                         source,
                         work,
                         asked,
+                        judged: self.judged.get(),
                     };
                     let taken = self
                         .forward_instead(out, window, frame, treatment, &peeked, pending)
@@ -455,6 +464,9 @@ impl Connection {
             self.care_for_session().await?;
             return Ok(Taken::Some); // the shutdown may have begun meanwhile
         }
+        if self.rights_have_changed() {
+            return Ok(Taken::Some); // to be judged anew
+        }
         let body = PREFIX + head.header_len;
         let tally = self.tally.as_ref();
         let mut tap = tally.and_then(|t| t.request(head.api, head.version, head.frame_len - body));
@@ -467,6 +479,7 @@ impl Connection {
                 source: Source::Private(treatment),
                 work: None,
                 asked: tap.as_ref().map(RequestTap::asked),
+                judged: self.judged.get(),
             });
         } else {
             self.in_flight.timings.unanswered(head.api);
@@ -485,6 +498,7 @@ impl Connection {
         position.body_left = (head.frame_len - now) as u64;
         position.discard = false;
         position.is_owed = peeked.expects_answer;
+        position.allowed = is_guarded.then(|| self.judged.get());
         position.checked = check.map(|check| Checked { check, head: *head });
         position.tap = tap.map(|tap| (tap, peeked.expects_answer));
         if position.body_left == 0 {
@@ -515,6 +529,11 @@ impl Connection {
         pending: impl FnOnce(Source) -> Pending,
     ) -> Result<Taken, Failure> {
         let (api, version) = frame_identity(frame.beginning());
+        // What the client has asked is not at hand any more to be judged anew.
+        let still_allowed = || match self.rights_have_changed() {
+            false => Ok(()),
+            true => Err(Failure::RightsChanged),
+        };
         if let Some(pools) = self
             .worker
             .pools
@@ -529,6 +548,7 @@ impl Connection {
             if shares {
                 // This one has left the window.
                 self.wait_for_shared(1 + behind(window.bytes())).await;
+                still_allowed()?;
                 let view = &self.worker.shared.view;
                 let sent_bytes = frame.len();
                 self.in_flight.timings.rebuilt();
@@ -566,6 +586,7 @@ impl Connection {
         if self.session_needs_care() {
             self.care_for_session().await?;
         }
+        still_allowed()?;
         if peeked.expects_answer {
             self.held.set(!verdict::is_answered_at_once(api));
             self.in_flight.push(pending(Source::Private(treatment)));
@@ -620,6 +641,9 @@ impl Connection {
         let asked = self.asked(head, body);
         // Answers of a shared leg are in memory as a whole until the client takes them.
         self.wait_for_shared(behind(window.bytes())).await;
+        if self.rights_have_changed() {
+            return Ok(Some(Taken::Some)); // to be judged anew
+        }
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
         self.in_flight.timings.rebuilt();
         let sending = pools.send(
@@ -656,6 +680,7 @@ impl Connection {
             source: Source::Shared(treatment, answer),
             work: None,
             asked,
+            judged: self.judged.get(),
         });
         Ok(Some(Taken::Some))
     }
@@ -697,6 +722,7 @@ impl Connection {
             source: Source::Local(frame, permit),
             work: None,
             asked: None,
+            judged: self.judged.get(),
         });
         Ok(())
     }

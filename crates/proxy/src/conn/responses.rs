@@ -44,6 +44,8 @@ struct Giving {
     permits: Vec<OwnedSemaphorePermit>,
     /// Reads the answer at hand along.
     tap: Option<AnswerTap>,
+    /// The round of the client's rights in which the request was judged whose answer is at hand.
+    judged: u64,
 }
 
 impl Giving {
@@ -89,7 +91,9 @@ impl Connection {
                 source,
                 work,
                 asked,
+                judged,
             } = pending;
+            giving.judged = judged;
             let mut delivered = true;
             match source {
                 Source::Local(frame, permit) => {
@@ -118,6 +122,12 @@ impl Connection {
                             let frame = self
                                 .worked(&mut giving, treatment, api, version, correlation_id, work)
                                 .await?;
+                            let frame = match frame {
+                                Some(_) if self.is_outdated(api, judged)? => {
+                                    Some(asked_anew(api, work.version, correlation_id)?)
+                                }
+                                frame => frame,
+                            };
                             self.give(&mut giving, api, work.version, frame, asked)
                         }
                     };
@@ -345,6 +355,10 @@ impl Connection {
             _ => treatment,
         };
         let delivered = match treatment {
+            _ if self.is_outdated(api, giving.judged)? => {
+                let instead = asked_anew(api, version, correlation_id)?;
+                self.put_in_place(giving, &leg, frame_len, instead).await?
+            }
             Treatment::Pass => self.pass(giving, &leg, frame_len).await?,
             Treatment::Addresses | Treatment::Tail if frame_len <= WINDOW => {
                 self.in_window(giving, &leg, frame_len, api, version)
@@ -555,6 +569,28 @@ impl Connection {
             giving.forward(now);
             left -= now;
         }
+        Ok(true)
+    }
+
+    /// Gives `instead` in the place of the answer at hand, which nobody sees.
+    async fn put_in_place(
+        &self,
+        giving: &mut Giving,
+        leg: &Leg,
+        frame_len: usize,
+        instead: Bytes,
+    ) -> Result<bool, Failure> {
+        giving.tap = None;
+        let mut left = frame_len;
+        while left > 0 {
+            if giving.window.is_empty() && !self.fill(giving, leg).await? {
+                return Ok(false);
+            }
+            let now = giving.window.len().min(left);
+            giving.window.consume(now);
+            left -= now;
+        }
+        giving.out.push(instead);
         Ok(true)
     }
 
@@ -809,6 +845,15 @@ impl Connection {
         }
         Ok(frame)
     }
+}
+
+/// An answer to a request for records that has none, and after which the client asks for them anew.
+fn asked_anew(api: ApiKey, version: i16, correlation_id: i32) -> Result<Bytes, Failure> {
+    let body = authorization::session_gone(api, version)
+        // Fetch before sessions: no topics, no records.
+        .or_else(|| wire::build::default_body(api, version, Direction::Response).map(Bytes::from))
+        .ok_or_else(|| unknown(api, version))?;
+    Ok(local::frame(api, version, correlation_id, &body))
 }
 
 fn header_len(api: ApiKey, version: i16, bytes: &[u8]) -> Result<usize, Failure> {

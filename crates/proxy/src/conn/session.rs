@@ -28,7 +28,7 @@ use crate::gateway::ListenerState;
 use crate::peek;
 use crate::sni::Named;
 use crate::socket::Socket;
-use crate::worker::Worker;
+use crate::worker::{Worker, complain};
 
 /// What stands for the mechanism where a client certificate is the credential.
 pub(super) const TLS: &str = "SSL";
@@ -145,8 +145,8 @@ pub(super) async fn introduce(
                 Some(node)
             }
             Some(Named::Unknown) => {
-                worker.complain(|| {
-                    tracing::warn!(target: NETWORK, %peer, listener = listener.name, server_name = name, "unknown server name: any broker serves");
+                complain(peer.ip(), "server name", |suppressed| {
+                    tracing::warn!(target: NETWORK, %peer, listener = listener.name, server_name = name, suppressed, "unknown server name: any broker serves");
                 });
                 None
             }

@@ -1,13 +1,17 @@
 //! Access control inside a virtual cluster.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
+use testkit::raw::{RawClient, Request};
 use testkit::{JavaTool, Release, Result, Tool, wait};
-use wire::api::ApiKey;
+use wire::api::{ApiKey, Direction};
 
 use crate::ask::{self, Kind, code};
 use crate::caller::Caller;
-use crate::message::hex;
+use crate::message::{encode, hex};
 use crate::records::batch;
+use crate::stop::Stop;
 use crate::world::{LIMIT, ROOT, Tenant, World, fresh_name};
 
 const TOPIC: i8 = 2;
@@ -49,17 +53,32 @@ fn production_code(caller: &mut Caller, topic: &str) -> Result<i64> {
 }
 
 fn fetch_code(caller: &mut Caller, topic: &str) -> Result<i64> {
+    Ok(fetch_codes(caller, &[topic])?
+        .first()
+        .copied()
+        .unwrap_or(-1))
+}
+
+/// The code of each topic that has another one than the topics before it.
+fn fetch_codes(caller: &mut Caller, topics: &[&str]) -> Result<Vec<i64>> {
+    let topic = |topic: &&str| {
+        json!({
+            "Topic": topic,
+            "Partitions": [{ "Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1 << 20 }],
+        })
+    };
     let body = json!({
         "MaxWaitMs": 0,
         "SessionEpoch": -1,
-        "Topics": [{
-            "Topic": topic,
-            "Partitions": [{ "Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1 << 20 }],
-        }],
+        "Topics": topics.iter().map(topic).collect::<Vec<_>>(),
     });
     let answer = caller.ask(1, ApiKey::FETCH, 12, &body)?;
-    let answered = &answer["Responses"][0]["Partitions"][0]["ErrorCode"];
-    Ok(answered.as_i64().unwrap_or(-1))
+    let answered = answer["Responses"].as_array().into_iter().flatten();
+    let mut codes: Vec<i64> = answered
+        .filter_map(|topic| topic["Partitions"][0]["ErrorCode"].as_i64())
+        .collect();
+    codes.dedup();
+    Ok(codes)
 }
 
 fn coordinator_code(caller: &mut Caller, kind: Kind, key: &str) -> Result<i64> {
@@ -182,6 +201,154 @@ fn lists_open_and_close() -> Result<()> {
         Vec::<String>::new()
     );
     Ok(())
+}
+
+/// Requests that wait for records when the right to read them is taken away give none, however many there are. Changes of others'
+/// rights are no matter.
+#[test]
+fn requests_on_their_way_lose_the_right_to_read() -> Result<()> {
+    const REQUESTS: usize = 20;
+    let world = World::get()?;
+    let tenant = world.guarded("withdrawn")?;
+    tenant.account("clerk")?;
+    let mut root = tenant.root()?;
+    let right = || binding(TOPIC, "orders", LITERAL, READ, ALLOW);
+    let others = || {
+        let mut binding = right();
+        binding["Principal"] = "User:other".into();
+        binding
+    };
+    let withdraw = |root: &mut Caller| {
+        let filter = json!({
+            "ResourceTypeFilter": 1, "PatternTypeFilter": 1, "Operation": 1, "PermissionType": 1,
+            "ResourceNameFilter": null, "HostFilter": null, "PrincipalFilter": "User:clerk",
+        });
+        root.must(1, ApiKey::DELETE_ACLS, 3, &json!({ "Filters": [filter] }))
+    };
+    let id = ask::topic(&mut root, "orders", 1)?;
+    // By name, which is another one in Kafka, and by id.
+    for version in [4, 6, 12, 13, 17] {
+        for withdrawn in [false, true] {
+            allow(&mut root, &[right()])?;
+            let mut clerk = tenant.caller("clerk")?;
+            let end = ask::end(&mut root, 1, "orders", 0)?;
+            let fetch = json!({
+                "MaxWaitMs": 60_000, "MinBytes": 1, "MaxBytes": 1 << 20, "SessionEpoch": -1,
+                "ReplicaId": -1,
+                "Topics": [{
+                    "Topic": "orders", "TopicId": id,
+                    "Partitions": [{
+                        "Partition": 0, "FetchOffset": end, "PartitionMaxBytes": 1 << 20,
+                        "CurrentLeaderEpoch": -1, "LastFetchedEpoch": -1, "LogStartOffset": -1,
+                    }],
+                }],
+            });
+            for _ in 0..REQUESTS {
+                clerk.send_only(1, ApiKey::FETCH, version, &fetch)?;
+            }
+            let what = format!("v{version}, withdrawn: {withdrawn}");
+            match withdrawn {
+                true => drop(withdraw(&mut root)?),
+                false => allow(&mut root, &[others()])?,
+            }
+            ask::produce(&mut root, "orders", 1, "secret")?;
+            for request in 0..REQUESTS {
+                let answer = clerk.receive(1, ApiKey::FETCH, version)?;
+                let records = &answer["Responses"][0]["Partitions"][0]["Records"];
+                let has_records = records.as_str().is_some_and(|records| !records.is_empty());
+                assert_eq!(has_records, !withdrawn, "{what}, {request}: {answer}");
+                if withdrawn && version >= 7 {
+                    assert_eq!(answer["ErrorCode"], code::FETCH_SESSION_ID_NOT_FOUND);
+                }
+            }
+            let after = fetch_code(&mut clerk, "orders")?;
+            assert_eq!(
+                after == code::TOPIC_AUTHORIZATION_FAILED,
+                withdrawn,
+                "{what}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whoever has others' records crowded out of the log could hide what they do.
+#[test]
+fn a_flood_hides_no_denial_and_no_failed_login_of_others() -> Result<()> {
+    const TOPICS: usize = 500;
+    const LOGINS: usize = 150;
+    let world = World::get()?;
+    let (noisy, quiet) = (world.guarded("noisy")?, world.guarded("quiet")?);
+    noisy.account("clerk")?;
+    quiet.account("clerk")?;
+    let mut loud = noisy.caller("clerk")?;
+    let mut one = quiet.caller("clerk")?;
+    let (secret, forger) = (fresh_name("secret"), fresh_name("forger"));
+    let stop = Stop::default();
+    let lines = |words: &[&str]| {
+        let log = world.front.log();
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        log.lines().filter(has_all).count()
+    };
+    std::thread::scope(|scope| {
+        let _stop = stop.on_drop();
+        let denials = scope.spawn(|| -> Result<()> {
+            let names: Vec<String> = (0..TOPICS).map(|n| format!("made-up-{n}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            while !stop.flag().load(Ordering::Relaxed) {
+                fetch_codes(&mut loud, &names)?;
+            }
+            Ok(())
+        });
+        let logins = scope.spawn(|| -> Result<()> {
+            while !stop.flag().load(Ordering::Relaxed) {
+                let mut open = Vec::new();
+                for _ in 0..LOGINS {
+                    open.push(guess(&world.front.doors[&1], "mallory")?);
+                }
+                for client in &mut open {
+                    client.is_closed_by_peer();
+                }
+            }
+            Ok(())
+        });
+        let clerk = ["principal=User:clerk", "operation=READ"];
+        let of = |tenant: &Tenant| format!("vcluster={}", tenant.name);
+        wait::until_true("the flood to be counted", LIMIT, || {
+            lines(&[clerk[0], clerk[1], &of(&noisy), "suppressed="]) > 0
+                && lines(&["user=mallory", "suppressed="]) > 0
+        })?;
+        let codes = fetch_codes(&mut one, &[&secret])?;
+        assert_eq!(codes, [code::TOPIC_AUTHORIZATION_FAILED]);
+        guess(&world.front.doors[&2], &forger)?.is_closed_by_peer();
+        wait::until_true("what others do to be recorded", LIMIT, || {
+            lines(&[clerk[0], clerk[1], &of(&quiet), &secret]) == 1
+                && lines(&["outcome=wrong_credentials", &forger]) == 1
+        })?;
+        stop.now();
+        denials.join().expect("no panic")?;
+        logins.join().expect("no panic")
+    })
+}
+
+/// A login with a wrong password, the answer to which is on its way.
+fn guess(door: &str, user: &str) -> Result<RawClient> {
+    let mut client = RawClient::connect(door)?;
+    let secret = hex(format!("\0{user}\0wrong").as_bytes());
+    for (api, body) in [
+        (ApiKey::SASL_HANDSHAKE, json!({ "Mechanism": "PLAIN" })),
+        (ApiKey::SASL_AUTHENTICATE, json!({ "AuthBytes": secret })),
+    ] {
+        client.send(Request {
+            api: api.0,
+            version: 1,
+            flexible: false,
+            client_id: "tenancy",
+            body: &encode(api, 1, Direction::Request, &body),
+        })?;
+    }
+    client.receive()?;
+    Ok(client)
 }
 
 #[test]

@@ -96,6 +96,17 @@ impl Caller {
             .map(drop)
     }
 
+    /// The next answer to a request that was [sent only](Caller::send_only).
+    pub(crate) fn receive(&mut self, node: i32, api: ApiKey, version: i16) -> Result<Value> {
+        const CORRELATION_ID: usize = 4;
+        let frame = self.client(node)?.receive()?;
+        parsed(
+            api,
+            version,
+            frame.get(CORRELATION_ID..).unwrap_or_default(),
+        )
+    }
+
     fn exchange(&mut self, node: i32, api: ApiKey, version: i16, body: &[u8]) -> Result<Value> {
         match call(self.client(node)?, api, version, body) {
             Err(Error::Io { source, .. }) if is_close(&source) => {
@@ -127,10 +138,14 @@ impl Caller {
 }
 
 fn call(client: &mut RawClient, api: ApiKey, version: i16, body: &[u8]) -> Result<Value> {
-    let answer = client.call(request(api, version, body))?;
+    parsed(api, version, &client.call(request(api, version, body))?)
+}
+
+/// An answer, without its correlation id.
+fn parsed(api: ApiKey, version: i16, answer: &[u8]) -> Result<Value> {
     let header = usize::from(wire::header::response_header_version(api, version) > 0);
     let broken = |error| {
-        let bytes = message::hex(&answer);
+        let bytes = message::hex(answer);
         Error::Answer(format!("{api} v{version}: {error}: {bytes}"))
     };
     match answer.split_at_checked(header) {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::driver::{Client, Task};
-use testkit::oauth::hmac_token;
-use testkit::raw::RawClient;
-use testkit::{Access, Login, Result, wait};
-use wire::api::ApiKey;
+use testkit::oauth::{claims_of, hmac_token};
+use testkit::raw::{RawClient, Request};
+use testkit::{Access, Error, Login, Result, wait};
+use wire::api::{ApiKey, Direction};
 
 use crate::ask;
 use crate::caller::Caller;
+use crate::message::{decode, encode, hex};
 use crate::world::{LIMIT, ROOT, SIGNING_KEY_BYTES, World, client, fresh_name};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,10 +36,14 @@ fn tokens_open_one_virtual_cluster() -> Result<()> {
     let now = crate::now();
     let claims = |user: &str, vcluster: &str, end: u64| json!({ "username": user, "vcluster": vcluster, "exp": end });
     let signed = |key: &[u8], claims: Value| hmac_token(key, &json!({ "alg": "HS256" }), &claims);
-    let good = signed(SIGNING_KEY_BYTES, claims("clerk", &one.name, now + 600));
-    log_in("clerk", &good)?;
+    // Whoever has the key can make tokens, for an account as it is now.
+    let mut good = claims("clerk", &one.name, now + 600);
+    let unfit = signed(SIGNING_KEY_BYTES, good.clone());
+    good["incarnation"] = claims_of(&one.token("clerk")?)?["incarnation"].clone();
+    log_in("clerk", &signed(SIGNING_KEY_BYTES, good))?;
     for (what, user, token) in [
         ("another user's", ROOT, one.token("clerk")?),
+        ("of an account without incarnation", "clerk", unfit),
         (
             "expired",
             "clerk",
@@ -159,6 +164,88 @@ fn connections_end_with_the_account() -> Result<()> {
     assert!(again.client(1).is_err(), "the old token");
     root.must(1, ApiKey::METADATA, 12, &ask::named(&["orders"]))?;
     Ok(())
+}
+
+/// Who is not there any more is noticed without a request.
+#[test]
+fn idle_connections_end_with_the_account_and_with_the_virtual_cluster() -> Result<()> {
+    let world = World::get()?;
+    let api = &world.front.api;
+    let tenant = world.tenant("leaving")?;
+    tenant.account("clerk")?;
+    let (mut clerk, mut root) = (tenant.caller("clerk")?, tenant.root()?);
+    for node in 1..=3 {
+        clerk.must(node, ApiKey::API_VERSIONS, 0, &json!({}))?;
+        root.must(node, ApiKey::API_VERSIONS, 0, &json!({}))?;
+    }
+    let former = tenant.token("clerk")?;
+    api.delete_account(&tenant.name, "clerk")?;
+    for node in 1..=3 {
+        assert!(clerk.client(node)?.is_closed_by_peer(), "{node}");
+    }
+    root.must(1, ApiKey::API_VERSIONS, 0, &json!({}))?;
+
+    // The next one of that name is somebody else.
+    tenant.account("clerk")?;
+    assert!(
+        log_in("clerk", &former).is_err(),
+        "a token of the former one"
+    );
+    log_in("clerk", &tenant.token("clerk")?)?;
+    let mut clerk = tenant.caller("clerk")?;
+    clerk.must(1, ApiKey::API_VERSIONS, 0, &json!({}))?;
+
+    // Somebody without an account has a virtual cluster all the same.
+    let mut stranger = bearer(&token(&fresh_name("stranger"), Some(&tenant.name))?)?;
+    api.delete_account(&tenant.name, "clerk")?;
+    api.delete_account(&tenant.name, ROOT)?;
+    assert!(clerk.client(1)?.is_closed_by_peer(), "the next one");
+    assert!(root.client(2)?.is_closed_by_peer(), "the last account");
+    let path = format!("/gateway/v2/virtual-cluster/{}", tenant.name);
+    api.must("DELETE", &path, &Value::Null)?;
+    assert!(stranger.is_closed_by_peer(), "without an account");
+    Ok(())
+}
+
+/// Turned into the other kind and back, an account is another one.
+#[test]
+fn a_change_of_kind_and_back_does_not_bring_tokens_back() -> Result<()> {
+    let world = World::get()?;
+    let api = &world.front.api;
+    let tenant = world.tenant("turning")?;
+    tenant.account("clerk")?;
+    let before = tenant.token("clerk")?;
+    tenant.account("clerk")?; // no change
+    log_in("clerk", &before)?;
+    api.external_account(&tenant.name, "clerk", &fresh_name("clerk"))?;
+    tenant.account("clerk")?;
+    assert!(log_in("clerk", &before).is_err());
+    log_in("clerk", &tenant.token("clerk")?)
+}
+
+/// Logged in with a token of the identity provider.
+fn bearer(token: &str) -> Result<RawClient> {
+    let mut client = RawClient::connect(&World::get()?.front.doors[&1])?;
+    let secret = hex(format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}").as_bytes());
+    for (api, body) in [
+        (
+            ApiKey::SASL_HANDSHAKE,
+            json!({ "Mechanism": "OAUTHBEARER" }),
+        ),
+        (ApiKey::SASL_AUTHENTICATE, json!({ "AuthBytes": secret })),
+    ] {
+        let body = encode(api, 1, Direction::Request, &body);
+        let answer = client.call(Request {
+            api: api.0,
+            version: 1,
+            flexible: false,
+            client_id: "tenancy",
+            body: &body,
+        })?;
+        let answer = decode(api, 1, Direction::Response, &answer).map_err(Error::Answer)?;
+        assert_eq!(answer["ErrorCode"], 0, "{answer}");
+    }
+    Ok(client)
 }
 
 /// Asks; `Null` says that the connection was closed. Afterwards the caller cannot log in again.

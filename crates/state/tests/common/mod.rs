@@ -59,6 +59,7 @@ pub(crate) fn local(vcluster: &str, name: &str) -> ServiceAccount {
         vcluster: vcluster.to_owned(),
         name: name.to_owned(),
         kind: AccountKind::Local,
+        incarnation: None,
         metadata,
     }
 }

@@ -74,6 +74,7 @@ fn accounts() -> Accounts {
         kind: external.map_or(AccountKind::Local, |name| AccountKind::External {
             external_names: vec![name.to_owned()],
         }),
+        incarnation: None,
     };
     Accounts::from_iter([
         account(PASSTHROUGH, "alice", None),

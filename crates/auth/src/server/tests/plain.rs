@@ -41,6 +41,43 @@ async fn a_token_of_an_account_is_good() {
     }
 }
 
+/// Accounts that were made before incarnations were kept go on with the tokens of that time. An account that was deleted and made
+/// again has an incarnation, and no token of before fits it.
+#[tokio::test]
+async fn a_token_is_good_for_one_incarnation_of_an_account() {
+    let store = Arc::new(ArcSwap::from_pointee(accounts()));
+    let authenticator = Authenticator::new(&security(), store.clone()).unwrap();
+    let tokens = authenticator.tokens().unwrap();
+    let issued = |incarnation| tokens.issue("alice", "blue", incarnation, Duration::from_secs(60));
+    let tokens = [None, Some("1"), Some("2")].map(|incarnation| (incarnation, issued(incarnation)));
+    for now in [None, Some("1"), Some("2")] {
+        store.store(Arc::new(Accounts::from_iter([Account {
+            vcluster: "blue".into(),
+            name: "alice".into(),
+            kind: AccountKind::Local,
+            incarnation: now.map(Into::into),
+        }])));
+        for (of, token) in &tokens {
+            match login(&authenticator, &message("", "alice", token)).await {
+                ServerStep::Done { identity, .. } => {
+                    assert_eq!(*of, now);
+                    assert_eq!(identity.incarnation.as_deref(), now);
+                    assert!(identity.still_holds(&store.load()));
+                }
+                step => {
+                    let failure = failure(step);
+                    assert_eq!(failure.reason.as_str(), "token_of_former_account");
+                    assert_eq!(
+                        failure.client_message(),
+                        "Authentication failed: invalid credentials"
+                    );
+                    assert_ne!(*of, now);
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_check_fails_with_its_own_cause_and_in_its_order() {
     use FailureReason::*;
