@@ -279,7 +279,7 @@ fn limits(y: &mut Yaml, config: &Config) {
         "maxInFlightRequestsPerConnection",
         limits.max_in_flight_per_connection,
     );
-    y.plain("maxConnections", unlimited(limits.max_connections));
+    y.plain("maxConnections", limits.max_connections);
     y.plain(
         "maxConnectionsPerIp",
         unlimited(limits.max_connections_per_ip),

@@ -3,6 +3,7 @@
 use crate::catalogue::gateway;
 use crate::clusters::clusters;
 use crate::kafka;
+use crate::machine::Machine;
 use crate::model::{
     AdminUser, ClientAuth, Config, Http, HttpsTls, Limits, LogLayout, LogLevel, Logging,
     MetricsLimits, NameFilter, NetworkMode, Pool, PoolKind, SecurityMode, Shutdown, StateTopics,
@@ -85,7 +86,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
             .map_or_else(|| format!("conduktor_{cluster_id}"), String::from),
         pool: pool(fixed, security.mode, &mut findings),
         workers: workers(fixed, source.machine.cpus),
-        limits: limits(fixed, source.machine.memory),
+        limits: limits(fixed, &source.machine, &mut findings),
         http: http(fixed, users, &mut findings),
         state: state_topics(fixed, &cluster_id),
         metrics: metrics(fixed),
@@ -215,19 +216,28 @@ fn workers(fixed: &Settings, cpus: usize) -> usize {
         .max(1)
 }
 
-fn limits(fixed: &Settings, memory: u64) -> Limits {
+fn limits(fixed: &Settings, machine: &Machine, findings: &mut Findings) -> Limits {
+    let affordable = machine.connections();
+    let max_connections = fixed.number(&gateway::MAX_CONNECTIONS);
+    if max_connections.is_some_and(|max| max > affordable) {
+        findings.warn(format!(
+            "{}: there may be {} open files, enough for {affordable} connections with a connection to a broker each; raise the hard limit (ulimit -Hn)",
+            gateway::MAX_CONNECTIONS.name,
+            machine.open_files,
+        ));
+    }
     Limits {
         max_request_bytes: fixed
             .number(&gateway::SOCKET_REQUEST_MAX_BYTES)
             .unwrap_or(104_857_600),
         max_in_flight_per_connection: fixed.number(&gateway::MAX_IN_FLIGHT).unwrap_or(100),
-        max_connections: fixed.number(&gateway::MAX_CONNECTIONS),
+        max_connections: max_connections.unwrap_or(affordable),
         max_connections_per_ip: fixed.number(&gateway::MAX_CONNECTIONS_PER_IP),
         max_connection_creation_rate: fixed.number(&gateway::MAX_CONNECTION_CREATION_RATE),
         connections_max_idle: fixed.millis(&gateway::CONNECTIONS_MAX_IDLE),
         max_buffered_bytes: fixed
             .number(&gateway::MAX_BUFFERED_BYTES)
-            .unwrap_or(memory / 4),
+            .unwrap_or(machine.memory / 4),
         unauthenticated_timeout: fixed.millis(&gateway::UNAUTHENTICATED_TIMEOUT),
         sasl_max_receive: fixed.number(&gateway::SASL_MAX_RECEIVE).unwrap_or(524_288),
         failed_authentication_delay: fixed.millis(&gateway::FAILED_AUTHENTICATION_DELAY),

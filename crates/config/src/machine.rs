@@ -12,7 +12,18 @@ pub(crate) struct Machine {
     pub(crate) cpus: usize,
     /// Memory this process may use, in bytes: the smallest control-group limit, else the machine's memory.
     pub(crate) memory: u64,
+    /// Files that this process may have open, once it has raised its soft limit to the hard one.
+    pub(crate) open_files: u64,
 }
+
+/// Assumed when the system does not tell, or sets no limit.
+const UNKNOWN_OPEN_FILES: u64 = 1 << 20;
+
+/// Open files that client connections leave alone, at most: the admin port, the gateway's own connections, listening sockets.
+const MAX_RESERVE: u64 = 1024;
+
+/// A client connection has a connection to a broker of its own.
+const FILES_PER_CONNECTION: u64 = 2;
 
 /// Assumed when the system does not tell.
 const UNKNOWN_MEMORY: u64 = 1 << 30;
@@ -24,7 +35,21 @@ impl Machine {
             host_name: host_name(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory: memory(),
+            open_files: fs::read_to_string("/proc/self/limits")
+                .ok()
+                .and_then(|text| open_files(&text))
+                .unwrap_or(UNKNOWN_OPEN_FILES),
         }
+    }
+
+    /// Client connections that there are open files for, at least 1.
+    pub(crate) fn connections(&self) -> u32 {
+        let reserve = (self.open_files / 4).min(MAX_RESERVE);
+        let connections = (self.open_files - reserve) / FILES_PER_CONNECTION;
+        i32::try_from(connections)
+            .unwrap_or(i32::MAX)
+            .max(1)
+            .unsigned_abs()
     }
 }
 
@@ -51,6 +76,14 @@ fn memory() -> u64 {
         .chain(limit)
         .min()
         .unwrap_or(UNKNOWN_MEMORY)
+}
+
+/// The hard limit: the last but one column. `None`: there is none.
+fn open_files(limits: &str) -> Option<u64> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn total_memory(meminfo: &str) -> Option<u64> {
@@ -118,8 +151,39 @@ mod tests {
     }
 
     #[test]
+    fn the_hard_limit_of_open_files_counts() {
+        let limits = |hard: &str| {
+            format!(
+                "Limit                     Soft Limit           Hard Limit           Units     \n\
+                 Max processes             95000                95000                processes \n\
+                 Max open files            1024                 {hard}               files     \n"
+            )
+        };
+        assert_eq!(open_files(&limits("524288")), Some(524_288));
+        assert_eq!(open_files(&limits("unlimited")), None);
+        assert_eq!(open_files("nothing"), None);
+    }
+
+    #[test]
+    fn connections_leave_files_alone() {
+        let connections = |open_files| {
+            Machine {
+                open_files,
+                ..Machine::detect()
+            }
+            .connections()
+        };
+        assert_eq!(connections(1024), 384);
+        assert_eq!(connections(20_000), 9488);
+        assert_eq!(connections(1 << 20), 523_776);
+        assert_eq!(connections(1), 1);
+        assert_eq!(connections(u64::MAX), i32::MAX.unsigned_abs());
+    }
+
+    #[test]
     fn this_machine_has_something() {
         let machine = Machine::detect();
         assert!(!machine.host_name.is_empty() && machine.cpus > 0 && machine.memory > 0);
+        assert!(machine.open_files > 0);
     }
 }

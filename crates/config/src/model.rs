@@ -334,8 +334,8 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// `GATEWAY_MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION`, at least 1.
     pub max_in_flight_per_connection: usize,
-    /// `GATEWAY_MAX_CONNECTIONS`; `None` is unlimited.
-    pub max_connections: Option<u32>,
+    /// `GATEWAY_MAX_CONNECTIONS`; by default as many as there are open files for.
+    pub max_connections: u32,
     /// `GATEWAY_MAX_CONNECTIONS_PER_IP`; `None` is unlimited.
     pub max_connections_per_ip: Option<u32>,
     /// `GATEWAY_MAX_CONNECTION_CREATION_RATE`: per second and listener; `None` is unlimited.

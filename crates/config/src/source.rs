@@ -33,8 +33,8 @@ impl Source {
         Self::of_process(Some(file))
     }
 
-    /// Settings in place of the process environment, on a machine of 4 CPUs and 4 GiB called `gateway.example`. Files named by
-    /// them are read.
+    /// Settings in place of the process environment, on a machine of 4 CPUs, 4 GiB and 1,048,576 open files called
+    /// `gateway.example`. Files named by them are read.
     pub fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
@@ -42,6 +42,7 @@ impl Source {
             host_name: "gateway.example".into(),
             cpus: 4,
             memory: 4 << 30,
+            open_files: 1 << 20,
         };
         let values = pairs
             .into_iter()

@@ -174,7 +174,7 @@ fn defaults() {
     assert_eq!(config.http.port, 8888);
     assert_eq!(config.limits.max_request_bytes, 104_857_600);
     assert_eq!(config.limits.max_buffered_bytes, 1 << 30);
-    assert_eq!(config.limits.max_connections, None);
+    assert_eq!(config.limits.max_connections, 523_776);
     assert_eq!(config.limits.connections_max_idle.as_secs(), 600);
     assert_eq!(config.shutdown.drain_timeout.as_secs(), 10);
     assert_eq!(config.startup_kafka_timeout.as_secs(), 300);

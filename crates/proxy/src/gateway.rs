@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::addressing::Addressing;
 use crate::aside::Aside;
 use crate::buffer::Budget;
 use crate::cluster::{Broker, ClusterView, StartError};
-use crate::conn::{Accepted, Admission, Pace};
+use crate::conn::{Accepted, Admission, Admitted, Intake, Leave, NoPlace, Pace};
 use crate::drain::{self, Drain};
 use crate::offsets;
 use crate::ports::{PortMap, RangeError, Slot};
@@ -42,6 +42,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// Pause after an accept that failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a newcomer waits for the place of somebody who was told to leave.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the data plane could not start.
 #[derive(Debug, Error)]
@@ -246,6 +249,7 @@ impl Connected {
             view: view.clone(),
             limits: config.limits,
             budget: Budget::new(config.limits.max_buffered_bytes),
+            intake: Arc::new(Intake::new(config.limits.max_buffered_bytes)),
             pool: config.pool,
             pool_idle: cluster.connections_max_idle,
             places: Arc::default(),
@@ -263,6 +267,7 @@ impl Connected {
         let admission = Arc::new(Admission::new(
             config.limits.max_connections,
             config.limits.max_connections_per_ip,
+            config.limits.max_buffered_bytes,
         ));
         tasks.extend(bound.into_iter().map(|port| {
             let (workers, admission) = (workers.clone(), admission.clone());
@@ -591,7 +596,7 @@ async fn accept(
                 sleep(delay).await;
             }
         }
-        let Some(admitted) = admission.admit(peer.ip()) else {
+        let Some((admitted, leave)) = place(&admission, peer.ip()).await else {
             doors.refused.inc();
             tracing::debug!(target: NETWORK, %peer, "refused: too many connections");
             continue; // dropped, as a broker does
@@ -607,6 +612,7 @@ async fn accept(
                     listener: port.listener.clone(),
                     node: port.node,
                     admitted,
+                    leave,
                     open,
                 };
                 if worker.serve(accepted).await.is_err() {
@@ -617,6 +623,19 @@ async fn accept(
                 doors.lost.inc();
                 tracing::debug!(target: NETWORK, %peer, %error, "lost before it was served");
             }
+        }
+    }
+}
+
+/// Takes a place; `None`: there is none.
+async fn place(admission: &Arc<Admission>, ip: IpAddr) -> Option<(Admitted, Leave)> {
+    let deadline = Instant::now() + ROOM_PATIENCE;
+    loop {
+        let now = Instant::now();
+        match admission.admit(ip, now) {
+            Ok(place) => return Some(place),
+            Err(NoPlace::Soon) if now < deadline => admission.room().await,
+            Err(_) => return None,
         }
     }
 }

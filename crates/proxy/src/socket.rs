@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use crate::conn::Metered;
+
 /// A stream of bytes to a client or to a broker.
 pub(crate) struct Socket {
     inner: RefCell<Inner>,
@@ -30,7 +32,7 @@ pub(crate) struct Traffic {
 
 enum Inner {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Metered>>),
 }
 
 impl Socket {
@@ -38,7 +40,7 @@ impl Socket {
         Socket::new(Inner::Plain(stream))
     }
 
-    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<Metered>) -> Self {
         Socket::new(Inner::Tls(Box::new(stream)))
     }
 
@@ -61,7 +63,7 @@ impl Socket {
             Inner::Tls(stream) => {
                 let (tcp, session) = stream.get_ref();
                 if session.wants_read() {
-                    tcp.poll_read_ready(cx)
+                    tcp.tcp().poll_read_ready(cx)
                 } else {
                     Poll::Ready(Ok(())) // decrypted bytes are waiting
                 }

@@ -19,7 +19,7 @@ use crate::access::Security;
 use crate::aside::Aside;
 use crate::buffer::Budget;
 use crate::cluster::ClusterView;
-use crate::conn::{self, Accepted};
+use crate::conn::{self, Accepted, Intake};
 use crate::drain::{Drain, Places};
 use crate::socket::Traffic;
 use crate::topics::Topics;
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) view: Arc<ClusterView>,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) pool: Pool,
     pub(crate) pool_idle: Duration,
     pub(crate) places: Arc<Places>,

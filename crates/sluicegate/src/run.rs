@@ -8,6 +8,7 @@ use auth::UpstreamAuth;
 use auth::server::FailureReason;
 use config::{Cluster, Config, NameFilter, Report, Source, TopicMetrics};
 use proxy::{AclWriter, Connected, Gateway, GatewayError};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use telemetry::metrics::{LifecycleSettings, Metrics, MetricsSettings, Names, TopicSettings};
 use telemetry::targets;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,7 @@ pub(crate) struct Greeting<F> {
 
 /// Runs the gateway until a signal ends it.
 pub(crate) fn run(source: &Source, greeting: Greeting<impl FnOnce(&Config)>) -> ExitCode {
+    let files = raise_open_files();
     let loaded = match cli::load(source) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -49,6 +51,9 @@ pub(crate) fn run(source: &Source, greeting: Greeting<impl FnOnce(&Config)>) -> 
         Err(error) => return fail(&format!("cannot set up logging: {error}")),
     };
     logging::log_notices(&loaded.notices);
+    if let Err(error) = files {
+        tracing::warn!(target: targets::CONFIG, %error, "the soft limit of open files cannot be raised to the hard one, which the number of connections is derived from");
+    }
     if greeting.configuration {
         logging::log_configuration(&loaded.config);
     }
@@ -68,6 +73,13 @@ pub(crate) fn run(source: &Source, greeting: Greeting<impl FnOnce(&Config)>) -> 
     };
     drop(log); // writes what is still queued
     code
+}
+
+/// Every connection takes one or two files, and soft limits are often as low as 1024 for the sake of programs that use `select`.
+fn raise_open_files() -> std::io::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 async fn serve(

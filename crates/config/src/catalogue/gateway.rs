@@ -292,7 +292,7 @@ settings! { BACKING:
 
 settings! { LIMITS:
     CONNECTIONS_MAX_IDLE = Setting::new("GATEWAY_CONNECTIONS_MAX_IDLE_MS", POSITIVE_MS, "A silent client is closed after this.").default("600000");
-    MAX_CONNECTIONS = Setting::new("GATEWAY_MAX_CONNECTIONS", Kind::POSITIVE, "Client connections of this process.").computed("unlimited");
+    MAX_CONNECTIONS = Setting::new("GATEWAY_MAX_CONNECTIONS", Kind::POSITIVE, "Client connections of this process; each may have one to a broker, too.").computed("half of the open files that the system allows (the hard limit, `ulimit -Hn`), a reserve of a quarter, at most 1024, aside");
     MAX_CONNECTIONS_PER_IP = Setting::new("GATEWAY_MAX_CONNECTIONS_PER_IP", Kind::POSITIVE, "Client connections from one address.").computed("unlimited");
     MAX_CONNECTION_CREATION_RATE = Setting::new("GATEWAY_MAX_CONNECTION_CREATION_RATE", Kind::POSITIVE, "New connections per second and listener.").computed("unlimited");
     SOCKET_REQUEST_MAX_BYTES = Setting::new("GATEWAY_SOCKET_REQUEST_MAX_BYTES", BYTES, "The largest request.").default("104857600");

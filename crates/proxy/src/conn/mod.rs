@@ -13,6 +13,7 @@
 mod authorize;
 mod inflight;
 mod inspect;
+mod intake;
 mod limits;
 mod local;
 mod reauth;
@@ -28,6 +29,7 @@ mod tally;
 mod timing;
 
 use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -62,7 +64,8 @@ use tally::Tally;
 use timing::Timings;
 
 pub(crate) use inflight::{InFlight, Pending, Source, Work};
-pub(crate) use limits::{Admission, Admitted, Pace};
+pub(crate) use intake::{Intake, Metered};
+pub(crate) use limits::{Admission, Admitted, Leave, NoPlace, Pace};
 
 /// A connection to be served.
 pub(crate) struct Accepted {
@@ -73,6 +76,8 @@ pub(crate) struct Accepted {
     pub(crate) node: Option<i32>,
     /// Gives the place back when the connection ends.
     pub(crate) admitted: Admitted,
+    /// Tells a stranger to make room.
+    pub(crate) leave: Leave,
     /// Counts the socket.
     pub(crate) open: Held,
 }
@@ -89,6 +94,8 @@ enum End {
     Returned,
     /// A new login on the connection failed.
     Unauthenticated,
+    /// It had not said who it is, and made room for another one.
+    GaveWay,
 }
 
 /// Why a connection had to be ended.
@@ -140,6 +147,10 @@ enum Failure {
     SharedLost,
     #[error("re-authentication failed: {0}")]
     Reauthentication(String),
+    #[error(
+        "{0} bytes before authentication do not fit the budget of clients that are not authenticated now"
+    )]
+    Intake(usize),
     #[error("the client left before it was authenticated")]
     Left,
     #[error("TLS handshake: {0}")]
@@ -184,7 +195,9 @@ impl Failure {
             | Failure::Reauthentication(_)
             | Failure::Relay(_) => "broker",
             Failure::Handshake(_) => "tls",
-            Failure::Budget(_) | Failure::Remembered(_) | Failure::Slow(_) => "limit",
+            Failure::Budget(_) | Failure::Remembered(_) | Failure::Slow(_) | Failure::Intake(_) => {
+                "limit"
+            }
             Failure::Subject(_)
             | Failure::Authentication { .. }
             | Failure::Unauthenticated
@@ -224,6 +237,9 @@ pub(crate) struct Connection {
     worker: Rc<Worker>,
     listener: Arc<ListenerState>,
     peer: SocketAddr,
+    place: Rc<Admitted>,
+    /// Tells it to make room, until its client is known.
+    leave: Cell<Option<Leave>>,
     target: Target,
     /// The node id that the client's port or server name stands for, whether or not there was such a broker when it connected.
     node: Option<i32>,
@@ -288,14 +304,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         listener,
         node,
         admitted,
+        leave,
         open,
     } = accepted;
+    let place = Rc::new(admitted);
     let outcome = match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => meet(&worker, &listener, stream, node, peer).await,
+        Ok(stream) => meet(&worker, &listener, stream, node, peer, &place, leave).await,
         Err(error) => Err(Failure::Client(error)),
     };
     report(&worker, &listener, peer, &outcome);
-    drop((admitted, open));
+    drop((place, open));
 }
 
 /// Finds out who the client is, and serves it.
@@ -305,6 +323,8 @@ async fn meet(
     stream: tokio::net::TcpStream,
     node: Option<i32>,
     peer: SocketAddr,
+    admitted: &Rc<Admitted>,
+    mut leave: Leave,
 ) -> Result<End, Failure> {
     let mut drain = worker.shared.drain.subscribe();
     let deadline = Instant::now() + worker.shared.limits.unauthenticated_timeout;
@@ -313,6 +333,7 @@ async fn meet(
             introduced.unwrap_or(Err(Failure::Unauthenticated))?
         }
         _ = drain.wait_for(|drain| *drain != Drain::Not) => return Ok(End::Drained),
+        _ = &mut leave => return Ok(End::GaveWay),
     };
     let Introduced {
         client,
@@ -329,6 +350,7 @@ async fn meet(
     } = session;
     let shared = &worker.shared;
     if identity.kind != IdentityKind::Anonymous {
+        admitted.is_known();
         let mechanism = mechanism.unwrap_or(session::TLS);
         shared
             .access
@@ -350,6 +372,8 @@ async fn meet(
         worker: worker.clone(),
         listener: listener.clone(),
         peer,
+        place: admitted.clone(),
+        leave: Cell::new((identity.kind == IdentityKind::Anonymous).then_some(leave)),
         target,
         node,
         client,
@@ -392,6 +416,18 @@ async fn meet(
     outcome
 }
 
+/// Resolves when a stranger has to make room; never, once its client is known.
+async fn told(leave: &mut Option<Leave>) {
+    let told = match leave {
+        Some(leave) => leave.await,
+        None => pending().await,
+    };
+    *leave = None;
+    if told.is_err() {
+        pending().await
+    }
+}
+
 /// Whose fault it is that answers are not given; `None`: the client's.
 fn fault(outcome: &Result<End, Failure>) -> Option<Origin> {
     match outcome {
@@ -420,6 +456,7 @@ fn report(
         Ok(End::Drained) => "shutdown",
         Ok(End::Returned) => "returned",
         Ok(End::Unauthenticated) => "authentication",
+        Ok(End::GaveWay) => "limit",
         Err(failure) => failure.kind(),
     };
     let catalogue = worker.shared.access.metrics.catalogue();
@@ -467,6 +504,7 @@ impl Connection {
         let mut changes = self.worker.shared.view.changes.subscribe();
         let mut revocations = self.worker.shared.access.revocations.subscribe();
         self.check_account()?;
+        let mut leave = self.leave.take();
         self.reconsider(); // what changed since the connection was accepted
         loop {
             if drain.borrow_and_update().concerns(self.target) {
@@ -489,6 +527,7 @@ impl Connection {
                     }
                 }
                 _ = drain.changed() => {}
+                () = told(&mut leave) => return Ok(End::GaveWay),
                 _ = changes.changed() => self.reconsider(),
                 _ = revocations.changed() => self.check_account()?,
             }

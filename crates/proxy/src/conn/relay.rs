@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use wire::api::ApiKey;
 use wire::error_code::{ILLEGAL_SASL_STATE, UNSUPPORTED_SASL_MECHANISM};
 
+use super::intake::Allowance;
 use super::session::{self, Asked, Session};
 use super::{Failure, local, sasl};
 use crate::cluster::{Opened, Target};
@@ -73,11 +74,13 @@ pub(super) async fn authenticate(
     listener: &ListenerState,
     target: Target,
     client: &Socket,
+    mut allowance: Allowance,
 ) -> Result<Session, Failure> {
     let limits = &worker.shared.limits;
     let mut told = None;
     let asked = loop {
-        let asked = session::read_request(client, limits.sasl_max_receive, told.is_none()).await?;
+        let max = limits.sasl_max_receive;
+        let asked = session::read_request(client, max, told.is_none(), &mut allowance).await?;
         if asked.api != ApiKey::API_VERSIONS {
             break asked;
         }
@@ -91,9 +94,9 @@ pub(super) async fn authenticate(
     let mut relayed = handshake(worker, &opened, client, &asked).await?;
     loop {
         let challenge = if asked.version == 0 {
-            raw_round(worker, &opened, client, &mut relayed).await?
+            raw_round(worker, &opened, client, &mut relayed, &mut allowance).await?
         } else {
-            round(worker, &opened, client, &mut relayed).await?
+            round(worker, &opened, client, &mut relayed, &mut allowance).await?
         };
         if relayed.is_complete(&challenge) {
             break;
@@ -153,9 +156,10 @@ async fn round(
     opened: &Opened,
     client: &Socket,
     relayed: &mut Relayed,
+    allowance: &mut Allowance,
 ) -> Result<Bytes, Failure> {
     let limits = &worker.shared.limits;
-    let asked = session::read_request(client, limits.sasl_max_receive, false).await?;
+    let asked = session::read_request(client, limits.sasl_max_receive, false, allowance).await?;
     if asked.api != ApiKey::SASL_AUTHENTICATE || !asked.has_version() {
         if let Some(answer) = local::error(
             asked.api,
@@ -202,10 +206,11 @@ async fn raw_round(
     opened: &Opened,
     client: &Socket,
     relayed: &mut Relayed,
+    allowance: &mut Allowance,
 ) -> Result<Bytes, Failure> {
     let limits = &worker.shared.limits;
     let mechanism = relayed.mechanism;
-    let token = session::read_token(client, limits.sasl_max_receive).await?;
+    let token = session::read_token(client, limits.sasl_max_receive, allowance).await?;
     if let Err(failure) = relayed.client(&token) {
         sleep(limits.failed_authentication_delay).await;
         return Err(Failure::Authentication { mechanism, failure });
@@ -215,7 +220,7 @@ async fn raw_round(
         .await
         .map_err(Failure::Broker)?;
     // Without a header there is no error code either: a broker that does not agree closes.
-    let challenge = session::read_token(leg, call::MAX_SMALL_ANSWER)
+    let challenge = session::read_broker_token(leg, call::MAX_SMALL_ANSWER)
         .await
         .map_err(|error| match error {
             Failure::Left => Failure::Authentication {

@@ -295,6 +295,13 @@ impl Connection {
         }
     }
 
+    /// It speaks Kafka's protocol, so that it need not make room for others.
+    fn recognise(&self, position: &mut Position) {
+        if !std::mem::replace(&mut position.recognised, true) {
+            self.place.is_known();
+        }
+    }
+
     /// Reads the head of the next frame; `None`: more bytes are needed.
     fn head(&self, bytes: &[u8], position: &mut Position) -> Result<Option<Head>, Failure> {
         let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
@@ -319,7 +326,7 @@ impl Connection {
         let available = &rest[..rest.len().min(size)];
         match RequestHeader::parse(available) {
             Ok(header) => {
-                position.recognised = true;
+                self.recognise(position);
                 Ok(Some(Head {
                     api: header.api,
                     version: header.version,
@@ -339,7 +346,7 @@ impl Connection {
                 version,
                 correlation_id: Some(correlation_id),
             }) => {
-                position.recognised = true;
+                self.recognise(position);
                 Ok(Some(Head {
                     api: ApiKey::API_VERSIONS,
                     version,

@@ -205,7 +205,7 @@ pub(super) fn decode<M: Decodable>(asked: &Asked) -> Result<M, Failure> {
         error,
     };
     peek::check(asked.api, asked.version, asked.body()).map_err(malformed)?;
-    let mut body = Bytes::copy_from_slice(asked.body());
+    let mut body = asked.shared_body();
     M::decode(&mut body, asked.version).map_err(|_| Failure::NotOffered {
         api: asked.api.name(),
         version: asked.version,

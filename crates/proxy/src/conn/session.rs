@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::accounts::Identity;
 use auth::server::{AuthFailure, FailureReason};
@@ -14,11 +15,12 @@ use bytes::Bytes;
 use config::SecurityMode;
 use telemetry::targets::NETWORK;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use wire::api::ApiKey;
 use wire::header::{HeaderError, RequestHeader};
 
+use super::intake::{Allowance, FREE, Metered};
 use super::relay;
 use super::sasl::{Conversation, Turn};
 use super::{Failure, local};
@@ -102,6 +104,11 @@ impl Asked {
             .is_some_and(|spec| spec.has_version(self.version))
     }
 
+    /// The body without a copy.
+    pub(super) fn shared_body(&self) -> Bytes {
+        self.frame.slice(self.header_len.min(self.frame.len())..)
+    }
+
     pub(super) fn body(&self) -> &[u8] {
         self.frame.get(self.header_len..).unwrap_or_default()
     }
@@ -115,11 +122,14 @@ pub(super) async fn introduce(
     port_node: Option<i32>,
     peer: SocketAddr,
 ) -> Result<Introduced, Failure> {
+    let intake = &worker.shared.intake;
     let (client, name, subject) = match &listener.tls {
         None => (Socket::plain(stream), None, None),
         Some(tls) => {
+            let stream = Metered::new(stream, intake.allowance(peer.ip()));
             let accepted = TlsAcceptor::from(tls.current()).accept(stream).await;
-            let stream = accepted.map_err(refused_handshake)?;
+            let mut stream = accepted.map_err(refused_handshake)?;
+            stream.get_mut().0.settle();
             let (_, connection) = stream.get_ref();
             let name = connection.server_name().map(str::to_owned);
             let subject = connection
@@ -158,11 +168,14 @@ pub(super) async fn introduce(
         _ => Target::Bootstrap,
     };
     let access = &worker.shared.access;
+    let allowance = intake.allowance(peer.ip());
     let session = match subject.flatten() {
         _ if listener.protocol.is_sasl() => match access.mode {
-            SecurityMode::GatewayManaged => gateway_managed(worker, listener, &client).await,
+            SecurityMode::GatewayManaged => {
+                gateway_managed(worker, listener, &client, allowance).await
+            }
             SecurityMode::KafkaManaged => {
-                relay::authenticate(worker, listener, target, &client).await
+                relay::authenticate(worker, listener, target, &client, allowance).await
             }
         },
         // There is no answer at this point that could carry a reason.
@@ -221,13 +234,14 @@ async fn gateway_managed(
     worker: &Worker,
     listener: &ListenerState,
     client: &Socket,
+    mut allowance: Allowance,
 ) -> Result<Session, Failure> {
     let shared = &worker.shared;
     let mut told = None;
     let mut conversation = Conversation::default();
     loop {
         if conversation.is_raw() {
-            let token = read_token(client, shared.limits.sasl_max_receive).await?;
+            let token = read_token(client, shared.limits.sasl_max_receive, &mut allowance).await?;
             match conversation.raw(&token).await {
                 Turn::Answer(answer) => write(client, &answer).await?,
                 Turn::Done { answer, session } => {
@@ -244,7 +258,8 @@ async fn gateway_managed(
             }
             continue;
         }
-        let asked = read_request(client, shared.limits.sasl_max_receive, told.is_none()).await?;
+        let max = shared.limits.sasl_max_receive;
+        let asked = read_request(client, max, told.is_none(), &mut allowance).await?;
         if asked.api == ApiKey::API_VERSIONS && !conversation.has_begun() {
             let answer = api_versions(worker, &asked, &mut told)?;
             write(client, &answer).await?;
@@ -301,6 +316,7 @@ pub(super) async fn read_request(
     client: &Socket,
     max: usize,
     first: bool,
+    allowance: &mut Allowance,
 ) -> Result<Asked, Failure> {
     let mut prefix = [0; 4];
     read(client, &mut prefix).await?;
@@ -317,7 +333,7 @@ pub(super) async fn read_request(
             },
         });
     };
-    let frame = read_body(client, size).await?;
+    let frame = read_paid(client, size, allowance).await?;
     let (api, version, correlation_id, header_len) = match RequestHeader::parse(&frame) {
         Ok(header) => (
             header.api,
@@ -342,17 +358,37 @@ pub(super) async fn read_request(
 }
 
 /// Reads one token of SaslHandshake v0 style: a length and the bytes, no header.
-pub(super) async fn read_token(socket: &Socket, max: usize) -> Result<Bytes, Failure> {
+pub(super) async fn read_token(
+    client: &Socket,
+    max: usize,
+    allowance: &mut Allowance,
+) -> Result<Bytes, Failure> {
+    let size = token_size(client, max).await?;
+    read_paid(client, size, allowance).await
+}
+
+/// The same from a broker, which owes the gateway nothing.
+pub(super) async fn read_broker_token(broker: &Socket, max: usize) -> Result<Bytes, Failure> {
+    let size = token_size(broker, max).await?;
+    let mut token = Vec::new();
+    while token.len() < size {
+        let next = size.min(token.len() + STEP);
+        grow(broker, &mut token, next).await?;
+    }
+    Ok(token.into())
+}
+
+async fn token_size(socket: &Socket, max: usize) -> Result<usize, Failure> {
     let mut prefix = [0; 4];
     read(socket, &mut prefix).await?;
     let declared = i32::from_be_bytes(prefix);
-    match usize::try_from(declared) {
-        Ok(size) if size <= max => read_body(socket, size).await,
-        _ => Err(Failure::RequestSize {
+    usize::try_from(declared)
+        .ok()
+        .filter(|size| *size <= max)
+        .ok_or(Failure::RequestSize {
             size: declared.into(),
             max,
-        }),
-    }
+        })
 }
 
 /// Smallest request: API key, version, correlation id, null client id.
@@ -361,14 +397,41 @@ const MIN_REQUEST: usize = 10;
 /// A length alone allocates nothing: the buffer grows as bytes arrive.
 const STEP: usize = 16 * 1024;
 
-async fn read_body(socket: &Socket, size: usize) -> Result<Bytes, Failure> {
+/// What is more than the free bytes has to arrive within this: others wait for the room.
+const MAX_PAID: Duration = Duration::from_secs(10);
+
+/// Reads a frame of a client. What the one before has cost is given back.
+async fn read_paid(
+    client: &Socket,
+    size: usize,
+    allowance: &mut Allowance,
+) -> Result<Bytes, Failure> {
+    allowance.release();
     let mut frame = Vec::new();
-    while frame.len() < size {
-        let filled = frame.len();
-        frame.resize(size.min(filled + STEP), 0);
-        read(socket, &mut frame[filled..]).await?;
-    }
+    grow(client, &mut frame, size.min(FREE)).await?;
+    let paid = async {
+        while frame.len() < size {
+            client.ready().await.map_err(Failure::Client)?;
+            let next = size.min(frame.len() + STEP);
+            if !allowance.hold(next).await {
+                return Err(Failure::Intake(next));
+            }
+            grow(client, &mut frame, next).await?;
+        }
+        Ok(())
+    };
+    timeout(MAX_PAID, paid)
+        .await
+        .unwrap_or(Err(Failure::Slow(size)))?;
     Ok(frame.into())
+}
+
+/// Reads until `frame` has `len` bytes.
+async fn grow(client: &Socket, frame: &mut Vec<u8>, len: usize) -> Result<(), Failure> {
+    let filled = frame.len();
+    frame.reserve_exact(len.saturating_sub(filled));
+    frame.resize(len, 0);
+    read(client, &mut frame[filled..]).await
 }
 
 async fn read(socket: &Socket, buffer: &mut [u8]) -> Result<(), Failure> {

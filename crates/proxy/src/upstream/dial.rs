@@ -16,6 +16,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::measure::{BrokerTimes, Dials, Established, Phase};
 use super::sasl::{self, LoginError};
+use crate::conn::Metered;
 use crate::socket::Socket;
 
 /// Why a broker could not be reached.
@@ -206,7 +207,7 @@ impl Dialer {
                     .map_err(|e| tls(io::Error::new(io::ErrorKind::InvalidData, e)))?;
                 let began = std::time::Instant::now();
                 let stream = TlsConnector::from(config)
-                    .connect(name, stream)
+                    .connect(name, Metered::free(stream))
                     .await
                     .map_err(tls)?;
                 self.dials.passed(Phase::Tls, began);
