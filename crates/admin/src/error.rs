@@ -1,6 +1,6 @@
 //! Errors as JSON.
 
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -46,6 +46,15 @@ impl ApiError {
             StatusCode::UNAUTHORIZED,
             "Not authenticated",
             "The given credentials are not valid.",
+        )
+    }
+
+    /// Nothing was checked.
+    pub(crate) fn too_many_attempts() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many attempts",
+            "There were wrong credentials from this address, and too many attempts are waiting. Try again later.",
         )
     }
 
@@ -127,6 +136,11 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Basic realm=\"gateway\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -1,18 +1,28 @@
 //! Whether the process lives and whether it may be sent clients.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A worker that has not shown a sign of life for this long is stuck.
+use crate::thread::{Activity, Thread};
+
+/// A worker that has not shown a sign of life for this long is looked at.
 pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A worker that is looked at, and does not work for this long, is stuck.
+const BLOCKED: Duration = Duration::from_secs(30);
+
+/// A worker that works and shows no sign of life for this long will never come to an end.
+const ENDLESS: Duration = Duration::from_secs(300);
 
 /// How long brokers may be silent before the process counts as not ready, unless set otherwise.
 pub const DEFAULT_UPSTREAM_GRACE: Duration = Duration::from_secs(30);
 
 /// The facts behind the health endpoints; a cheap handle, updated from anywhere.
 ///
-/// Live is "would a restart help?" and depends on the workers' heartbeats only, never on Kafka. Ready is all of: `config`,
+/// Live is "would a restart help?" and depends on the workers only, never on Kafka: none of them has vanished, waits for something
+/// that does not come, or has been busy with one thing for minutes. One that has much to do is not stuck. Ready is all of: `config`,
 /// `listeners`, `upstream`, `state`, `draining`. `state` is up unless a store is awaited ([`HealthState::await_state`]).
 #[derive(Clone, Debug)]
 pub struct HealthState {
@@ -35,10 +45,23 @@ struct Inner {
 }
 
 /// The last sign of life of one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pulse {
-    /// Milliseconds since the state's start.
+    /// Milliseconds since the state's start, plus one; 0 is never.
     last: AtomicU64,
+    /// The thread that shows them, if the system tells.
+    thread: OnceLock<Option<Thread>>,
+    watch: Mutex<Option<Watch>>,
+}
+
+/// What was seen of a worker since its last sign of life. Times are milliseconds since the state's start.
+#[derive(Debug)]
+struct Watch {
+    last: u64,
+    began: u64,
+    /// When it was last seen to work.
+    worked: u64,
+    cpu: u64,
 }
 
 /// One condition of readiness.
@@ -100,11 +123,10 @@ impl HealthState {
         self.inner.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Registers a worker, which then calls [`Heartbeat::beat`] every second or so from a task on its own runtime.
+    /// Registers a worker, which then calls [`Heartbeat::beat`] every second or so from a task on its own runtime. It counts from the
+    /// first call on.
     pub fn worker(&self) -> Heartbeat {
-        let pulse = Arc::new(Pulse {
-            last: AtomicU64::new(self.now()),
-        });
+        let pulse = Arc::<Pulse>::default();
         self.workers().push(Arc::clone(&pulse));
         Heartbeat {
             health: self.clone(),
@@ -112,13 +134,10 @@ impl HealthState {
         }
     }
 
-    /// Whether every worker has shown a sign of life within [`HEARTBEAT_LIMIT`].
+    /// Whether no worker is stuck.
     pub fn is_live(&self) -> bool {
         let now = self.now();
-        let limit = millis(HEARTBEAT_LIMIT);
-        self.workers()
-            .iter()
-            .all(|pulse| now.saturating_sub(pulse.last.load(Ordering::Relaxed)) <= limit)
+        !self.workers().iter().any(|pulse| pulse.is_stuck(now))
     }
 
     /// Whether clients may be sent here.
@@ -170,11 +189,58 @@ impl HealthState {
         now
     }
 
+    /// Whether any worker runs or could.
+    #[cfg(test)]
+    fn is_anybody_runnable(&self) -> bool {
+        self.workers().iter().any(|pulse| {
+            let thread = pulse.thread.get().and_then(Option::as_ref);
+            let activity = thread.and_then(|thread| thread.activity().ok());
+            activity.is_none_or(|activity| activity.is_runnable)
+        })
+    }
+
     #[cfg(test)]
     pub(crate) fn advance(&self, time: Duration) {
         self.inner
             .advanced
             .fetch_add(millis(time), Ordering::Relaxed);
+    }
+}
+
+impl Pulse {
+    fn is_stuck(&self, now: u64) -> bool {
+        let Some(last) = self.last.load(Ordering::Relaxed).checked_sub(1) else {
+            return false;
+        };
+        let silent = now.saturating_sub(last);
+        if silent <= millis(HEARTBEAT_LIMIT) {
+            return false;
+        }
+        let thread = self.thread.get().and_then(Option::as_ref);
+        let activity = match thread.map(Thread::activity) {
+            Some(Ok(activity)) => activity,
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return true,
+            // Nothing can be seen of it.
+            _ => Activity::default(),
+        };
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = match &mut *watch {
+            Some(watch) if watch.last == last => watch,
+            other => other.insert(Watch {
+                last,
+                began: now,
+                worked: now,
+                cpu: activity.cpu,
+            }),
+        };
+        if activity.is_runnable || activity.cpu != watch.cpu {
+            watch.worked = now;
+            watch.cpu = activity.cpu;
+        }
+        // What was never looked at before may just have been stopped together with the whole process.
+        let is_known = now.saturating_sub(watch.began) >= millis(BLOCKED);
+        let is_blocked = now.saturating_sub(watch.worked) >= millis(BLOCKED);
+        is_blocked || (is_known && silent >= millis(ENDLESS))
     }
 }
 
@@ -190,9 +256,12 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Shows a sign of life.
+    /// Shows a sign of life. Always called on the same thread.
     pub fn beat(&self) {
-        self.pulse.last.store(self.health.now(), Ordering::Relaxed);
+        self.pulse.thread.get_or_init(Thread::current);
+        self.pulse
+            .last
+            .store(self.health.now() + 1, Ordering::Relaxed);
     }
 
     /// Ends the worker in order.
@@ -205,6 +274,9 @@ impl Heartbeat {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+    use std::thread::JoinHandle;
+
     use super::*;
 
     fn ready() -> HealthState {
@@ -262,18 +334,99 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_worker_is_not_alive() {
+    fn a_worker_counts_from_its_first_sign_of_life_on() {
         let health = ready();
-        let (first, second) = (health.worker(), health.worker());
-        health.advance(HEARTBEAT_LIMIT + Duration::from_secs(1));
-        first.beat();
+        let _waiting_for_kafka = health.worker();
+        health.advance(ENDLESS * 2);
+        assert!(health.is_live());
+    }
+
+    /// A worker on a thread of its own, which shows one sign of life and then does `work` until it is let go.
+    fn worker(
+        health: &HealthState,
+        work: impl FnOnce(&Receiver<()>) + Send + 'static,
+    ) -> (Sender<()>, JoinHandle<()>) {
+        let heartbeat = health.worker();
+        let (release, released) = channel();
+        let (begun, has_begun) = channel();
+        let thread = std::thread::spawn(move || {
+            heartbeat.beat();
+            let _ = begun.send(());
+            work(&released);
+            heartbeat.beat();
+            let _ = released.recv();
+        });
+        has_begun.recv().expect("it lives");
+        (release, thread)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_busy_worker_is_alive_until_there_is_no_hope() {
+        let health = ready();
+        let (release, thread) = worker(&health, |released| {
+            while released.try_recv() == Err(TryRecvError::Empty) {
+                std::hint::spin_loop();
+            }
+        });
+        for _ in 0..9 {
+            health.advance(Duration::from_secs(31));
+            assert!(health.is_live());
+        }
+        health.advance(Duration::from_secs(31));
+        assert!(
+            !health.is_live(),
+            "busy with one thing for more than five minutes"
+        );
+        drop(release);
+        thread.join().expect("no panic");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_worker_that_waits_for_ever_is_stuck() {
+        let health = ready();
+        let (release, thread) = worker(&health, |released| {
+            let _ = released.recv();
+        });
+        health.advance(HEARTBEAT_LIMIT);
+        assert!(health.is_live());
+        health.advance(Duration::from_secs(600));
+        while health.is_anybody_runnable() {
+            std::thread::yield_now();
+        }
+        assert!(health.is_live(), "it is looked at for the first time");
+        health.advance(BLOCKED - Duration::from_secs(1));
+        assert!(health.is_live(), "the whole process may have been stopped");
+        health.advance(Duration::from_secs(1));
         assert!(!health.is_live());
-        second.beat();
-        assert!(health.is_live());
-        second.retire();
-        drop(first);
+        release.send(()).expect("it lives");
+        while !health.is_live() {
+            std::thread::yield_now();
+        }
+        drop(release);
+        thread.join().expect("no panic");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_worker_that_has_vanished_is_stuck() {
+        let health = ready();
+        let (release, thread) = worker(&health, |_| {});
+        drop(release);
+        thread.join().expect("no panic");
         assert!(health.is_live());
         health.advance(HEARTBEAT_LIMIT + Duration::from_secs(1));
-        assert!(!health.is_live(), "a worker that vanished is stuck");
+        assert!(!health.is_live());
+    }
+
+    #[test]
+    fn a_worker_that_has_retired_does_not_count() {
+        let health = ready();
+        let heartbeat = health.worker();
+        heartbeat.beat();
+        health.advance(ENDLESS);
+        heartbeat.retire();
+        assert!(health.is_live());
     }
 }

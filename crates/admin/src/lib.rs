@@ -21,11 +21,13 @@ mod api;
 mod audit;
 mod build_info;
 mod error;
+mod guests;
 mod health;
 mod otlp;
 mod routes;
 mod server;
 mod services;
+mod thread;
 
 pub use access::Users;
 pub use api::{

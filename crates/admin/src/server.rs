@@ -1,10 +1,11 @@
 //! The server's thread, its connections and their limits.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::tls::server::ReloadingConfig;
 use axum::Router;
@@ -17,18 +18,19 @@ use hyper_util::service::TowerToHyperService;
 use telemetry::targets::HTTP;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::Peer;
 use crate::api::Resources;
 use crate::build_info::BuildInfo;
+use crate::guests::{Guests, Holding, Seat};
 use crate::health::HealthState;
 use crate::routes;
 use crate::services::Services;
 
-/// Connections served at a time; more wait in the backlog.
-const MAX_CONNECTIONS: usize = 256;
+/// Connections served at a time; for more, others have to make room.
+const MAX_CONNECTIONS: usize = 128;
 /// Header of one request, and idle time between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection is closed after this, in order, however busy it is.
@@ -150,20 +152,27 @@ async fn accept(
     tls: Option<Arc<ReloadingConfig>>,
     router: Router,
 ) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let guests = Guests::new(MAX_CONNECTIONS);
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let Some((seat, leave)) = guests.enter(peer.ip(), Instant::now()) else {
+                    tracing::debug!(target: HTTP, %peer, "refused: all connections are busy");
+                    continue;
+                };
                 let (router, tls) = (router.clone(), tls.as_ref().map(|tls| tls.current()));
                 tokio::spawn(async move {
-                    match tls {
-                        None => serve(stream, peer, router).await,
-                        Some(config) => serve_tls(stream, config, peer, router).await,
+                    let serve = async {
+                        match tls {
+                            None => serve(stream, peer, router, &seat).await,
+                            Some(config) => serve_tls(stream, config, peer, router, &seat).await,
+                        }
+                    };
+                    tokio::select! {
+                        biased;
+                        _ = leave => tracing::debug!(target: HTTP, %peer, "closed: others need the place"),
+                        () = serve => {}
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -179,16 +188,22 @@ async fn serve_tls(
     config: Arc<rustls::ServerConfig>,
     peer: SocketAddr,
     router: Router,
+    seat: &Arc<Seat>,
 ) {
     let handshake = TlsAcceptor::from(config).accept(stream);
     match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => serve(stream, peer, router).await,
+        Ok(Ok(stream)) => serve(stream, peer, router, seat).await,
         Ok(Err(error)) => tracing::debug!(target: HTTP, %peer, %error, "no TLS connection"),
         Err(_) => tracing::debug!(target: HTTP, %peer, "the TLS handshake took too long"),
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, router: Router) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    seat: &Arc<Seat>,
+) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -197,11 +212,16 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, ro
         .max_buf_size(MAX_HEADER_BYTES);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let busy = seat.begin();
         request.extensions_mut().insert(Peer(peer));
         if let Some(uri) = routes::normalised(request.uri()) {
             *request.uri_mut() = uri;
         }
-        router.call(request)
+        let answer = router.call(request);
+        async move {
+            let answer = answer.await?;
+            Ok::<_, Infallible>(answer.map(|body| Holding::new(body, busy)))
+        }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);

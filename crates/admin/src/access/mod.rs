@@ -11,7 +11,7 @@ use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub(crate) use throttle::Throttle;
+pub(crate) use throttle::{Throttle, network};
 pub(crate) use users::User;
 pub use users::Users;
 
@@ -40,8 +40,8 @@ impl Access {
         }
     }
 
-    /// Who sends a request with these headers from this address. Takes its time after a failure from the same address, and
-    /// answers failures late.
+    /// Who sends a request with these headers from this address. Addresses that have failed lately take turns, and failures are
+    /// answered late.
     pub(crate) async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -53,12 +53,16 @@ impl Access {
             return Err(ApiError::not_authenticated());
         };
         let ip: IpAddr = peer.0.ip();
-        self.throttle.wait(ip).await;
+        let turn = self.throttle.wait(ip, &offered.name).await;
+        turn.map_err(|_| ApiError::too_many_attempts())?;
         match self.users.verify(&offered.name, &offered.password) {
-            Some(user) => Ok(user),
+            Some(user) => {
+                self.throttle.succeeded(ip, &offered.name);
+                Ok(user)
+            }
             None => {
                 audit::login_failed(call, peer, &offered.shown_name());
-                self.throttle.failed(ip).await;
+                self.throttle.failed(ip, &offered.name).await;
                 Err(ApiError::not_authenticated())
             }
         }
@@ -134,9 +138,14 @@ mod tests {
             attempt(address, "right").await
         };
         let outcomes = tokio::join!(attempt(first, "wrong"), later(first), later(second));
+        let at_once = (true, Duration::ZERO);
+        assert_eq!(outcomes, ((false, pause), at_once, at_once));
+        let third = "10.0.0.3:1";
+        let outcomes = tokio::join!(attempt(third, "wrong"), later(third), later(third));
         assert_eq!(
             outcomes,
-            ((false, pause), (true, pause), (true, Duration::ZERO))
+            ((false, pause), (true, pause), (true, 2 * pause)),
+            "who has not logged in before takes turns"
         );
         let without = HeaderMap::new();
         let call = audit::Call::new(&Method::GET, "/", &without);

@@ -434,6 +434,7 @@ fn operation(kind: &KindDoc, action: &str, summary: String) -> OperationBuilder 
 fn finished(operation: OperationBuilder) -> Operation {
     operation
         .response("401", refused("No credentials, or wrong ones."))
+        .response("429", refused("Too many attempts after wrong credentials."))
         .response("403", refused("The user may only read."))
         .response(
             "500",
