@@ -31,7 +31,7 @@ mod thread;
 
 pub use access::Users;
 pub use api::{
-    Api, Asked, Capabilities, Change, Decide, Deployment, Endpoint, NameOf, Outcome,
+    Api, Asked, Capabilities, Change, Decide, Deployment, Endpoint, NOTHING_KEPT, NameOf, Outcome,
     PhysicalCluster, PhysicalName, Plugin, PluginFault, PluginInfo, Plugins, Properties, Resources,
 };
 pub use audit::tell_suppressed;

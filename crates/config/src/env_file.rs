@@ -12,9 +12,18 @@ pub(crate) struct Malformed {
     pub(crate) expected: &'static str,
 }
 
+/// An assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    /// Counted from 1; where the value begins.
+    pub(crate) line: usize,
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
 /// The assignments in order, or every malformed line.
-pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, Vec<Malformed>> {
-    let mut pairs = Vec::new();
+pub(crate) fn parse(text: &str) -> Result<Vec<Assignment>, Vec<Malformed>> {
+    let mut assignments = Vec::new();
     let mut malformed = Vec::new();
     let mut lines = text
         .strip_prefix('\u{feff}')
@@ -24,7 +33,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, Vec<Malformed>>
     while let Some((index, line)) = lines.next() {
         let mut more = || lines.next().map(|(_, line)| line);
         match assignment(line, &mut more) {
-            Ok(Some(pair)) => pairs.push(pair),
+            Ok(Some((key, value))) => assignments.push(Assignment {
+                line: index + 1,
+                key,
+                value,
+            }),
             Ok(None) => {}
             Err(expected) => malformed.push(Malformed {
                 line: index + 1,
@@ -33,7 +46,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, Vec<Malformed>>
         }
     }
     if malformed.is_empty() {
-        Ok(pairs)
+        Ok(assignments)
     } else {
         Err(malformed)
     }
@@ -108,9 +121,9 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> String {
-        let mut pairs = parse(text).expect("well-formed");
-        assert_eq!(pairs.len(), 1, "{text}");
-        pairs.remove(0).1
+        let mut assignments = parse(text).expect("well-formed");
+        assert_eq!(assignments.len(), 1, "{text}");
+        assignments.remove(0).value
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::catalogue::{
-    PROPERTIES, Setting, gateway, is_host, kafka as property, list, whole_number,
+    PROPERTIES, Setting, Status, gateway, is_host, kafka as property, list, nearest, whole_number,
 };
 use crate::clusters::{Given, MAIN};
 use crate::jaas::Jaas;
@@ -22,6 +22,17 @@ const KNOWN_HANDLERS: &[&str] = &[
     "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler",
     "software.amazon.msk.auth.iam.IAMClientCallbackHandler",
 ];
+
+/// Properties of Kafka's clients without an effect here whose names are close to those of others: nobody has misspelt them.
+const KNOWN_NEIGHBOURS: &[&str] = &[
+    "metadata.max.idle.ms",
+    "retry.backoff.max.ms",
+    "sasl.oauthbearer.jwks.endpoint.url",
+    "sasl.server.callback.handler.class",
+];
+
+/// Credentials and whatever else belongs to `AWS_MSK_IAM`.
+const AWS: &str = "aws.";
 
 /// Checks all properties and computes the effective values.
 pub(crate) fn cluster(given: &Given, findings: &mut Findings) -> Cluster {
@@ -86,17 +97,41 @@ impl Reader<'_> {
         }
     }
 
+    /// `property` as it is written where `variable` is: in the environment or in the cluster file.
+    fn spelt_like(&self, variable: &str, property: &str) -> String {
+        match variable.starts_with("KAFKA_") {
+            true => format!(
+                "{}{}",
+                self.given.prefix,
+                property.to_ascii_uppercase().replace('.', "_")
+            ),
+            false => property.to_owned(),
+        }
+    }
+
     fn unset(&self, setting: &Setting, expected: impl Into<String>) -> Problem {
         Problem::unset(self.variable(setting), expected)
     }
 
     fn tell_ignored(&self, findings: &mut Findings) {
-        let ignored: Vec<_> = self
-            .properties
-            .names()
-            .filter(|(name, _)| !PROPERTIES.iter().any(|setting| setting.name == *name))
-            .map(|(_, variable)| variable)
-            .collect();
+        let known = || PROPERTIES.iter().map(|setting| setting.name);
+        let mut ignored = Vec::new();
+        for (name, variable) in self.properties.names() {
+            let setting = PROPERTIES.iter().find(|setting| setting.name == name);
+            let status = setting.map(|setting| setting.status);
+            if name.starts_with(AWS) || matches!(status, Some(Status::NotYet { .. })) {
+                findings.warn(format!(
+                    "{variable}: recognised, but this version does not act on it yet"
+                ));
+            } else if status.is_some() {
+            } else if KNOWN_NEIGHBOURS.contains(&name) {
+                ignored.push(variable);
+            } else if let Some(near) = nearest(name, known()) {
+                findings.misspelt(variable, self.spelt_like(variable, near));
+            } else {
+                ignored.push(variable);
+            }
+        }
         if !ignored.is_empty() {
             findings.info(format!(
                 "cluster {}: no effect here: {}",

@@ -28,6 +28,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
     let mut findings = Findings {
         report: Report::default(),
         notices: source.notices.clone(),
+        misspelt: Vec::new(),
     };
     for problem in &source.problems {
         findings.problem(problem.clone());
@@ -112,6 +113,7 @@ pub fn load(source: &Source) -> Result<Loaded, Report> {
             notices: findings.notices,
         })
     } else {
+        findings.hint_at_misspelt();
         Err(findings.report)
     }
 }
@@ -165,6 +167,9 @@ fn state_topics(fixed: &Settings, cluster_id: &str) -> StateTopics {
             .number(&gateway::STORE_REPLICATION_FACTOR)
             .unwrap_or(-1),
         refresh_interval: fixed.millis(&gateway::STORE_TTL),
+        without_authentication: fixed
+            .flag(&gateway::STORE_WITHOUT_AUTHENTICATION)
+            .unwrap_or(true),
     }
 }
 

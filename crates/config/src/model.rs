@@ -62,13 +62,15 @@ pub struct MetricsLimits {
 }
 
 impl Config {
-    /// Whether any client can be somebody: only then there is a use for accounts and access control lists.
-    pub fn needs_state(&self) -> bool {
-        self.network
-            .listeners
-            .iter()
-            .any(|listener| listener.protocol.is_sasl() || listener.client_auth != ClientAuth::None)
-            || self.security.acl_enabled
+    /// Whether resources are kept in topics of the cluster. They are wherever the admin port takes any; only where no client can be
+    /// anybody the operator may do without.
+    pub fn keeps_state(&self) -> bool {
+        self.state.without_authentication || !self.can_do_without_state()
+    }
+
+    /// Whether no client can be anybody, so that there is no use for accounts and access control lists.
+    pub fn can_do_without_state(&self) -> bool {
+        !self.security.acl_enabled && !self.network.listeners.iter().any(Listener::authenticates)
     }
 }
 
@@ -196,8 +198,17 @@ pub struct Listener {
     pub sni: Option<SniNames>,
     /// Client certificates; [`ClientAuth::None`] without TLS.
     pub client_auth: ClientAuth,
-    /// The variable that decides `ports`, for messages.
+    /// The variable that decides `bind_address`, for messages.
+    pub bind_variable: String,
+    /// The variable that decides `ports`, for messages; outside listener mode the one for their number.
     pub ports_variable: String,
+}
+
+impl Listener {
+    /// Whether a client of this listener can be somebody.
+    pub fn authenticates(&self) -> bool {
+        self.protocol.is_sasl() || self.client_auth != ClientAuth::None
+    }
 }
 
 /// Host names of a listener with SNI routing.
@@ -371,6 +382,8 @@ pub struct StateTopics {
     pub replication_factor: i16,
     /// `GATEWAY_STORE_TTL_MS`: everything is read again after this.
     pub refresh_interval: Duration,
+    /// `GATEWAY_STORE_WITHOUT_AUTHENTICATION`: whether anything is kept where no client is authenticated.
+    pub without_authentication: bool,
 }
 
 impl StateTopics {
@@ -385,6 +398,7 @@ impl StateTopics {
             interceptor_configs,
             replication_factor: _,
             refresh_interval: _,
+            without_authentication: _,
         } = self;
         [
             accounts,

@@ -95,9 +95,7 @@ fn unknown(name: &str, findings: &mut Findings) {
         };
     }
     match nearest(name, catalogue::all().map(|setting| setting.name)) {
-        Some(known) => findings.warn(format!(
-            "{name} is not a known setting and is ignored; did you mean {known}?"
-        )),
+        Some(known) => findings.misspelt(name, known),
         None => findings.warn(format!("{name} is not a known setting and is ignored")),
     }
 }

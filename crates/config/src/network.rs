@@ -100,6 +100,18 @@ fn blocks(sorted: &Sorted, host_name: &str, findings: &mut Findings) -> Vec<List
             continue;
         };
         let block = blocks.entry(name.to_ascii_uppercase()).or_default();
+        if let Some(other) = block.variable(setting) {
+            // Names of listeners know no case; which of the two would win is nobody's choice.
+            findings.problem(
+                Problem::value(
+                    &given.variable,
+                    &given.value,
+                    "one spelling of each variable",
+                )
+                .hint(format!("{other} sets the same.")),
+            );
+            continue;
+        }
         block.set(setting.name, given.variable.as_str(), given.value.as_str());
         block.check(setting, findings);
     }
@@ -236,6 +248,7 @@ fn block_listener(
         protocol,
         routing,
         bind_address: block.text_or_default(&listener::BIND_ADDRESS),
+        bind_variable: variable(&listener::BIND_ADDRESS),
         advertised_host,
         ports: PortPlan::Explicit(pairs),
         sni,
@@ -336,6 +349,7 @@ fn default_listener(
                 );
                 findings.problem(problem.hint("Routing by server name needs it."));
             }
+            check_legacy_tls(fixed, inferred, findings);
             let advertised = fixed.number(&gateway::ADVERTISED_SNI_PORT).unwrap_or(start);
             let pair = ports::PortPair {
                 advertised,
@@ -347,15 +361,12 @@ fn default_listener(
             )
         }
     };
-    if routing == Routing::Port
-        && count.is_some_and(|count| u32::from(start) + u32::from(count) - 1 > 65_535)
-    {
+    let room = u16::MAX - start + 1;
+    if routing == Routing::Port && count.is_some_and(|count| count > room) {
+        let expected = format!("at most {room}, because the last port there is is 65535");
         findings.problem(
             fixed
-                .problem(
-                    &gateway::PORT_COUNT,
-                    "a last port (start + count - 1) of at most 65535",
-                )
+                .problem(&gateway::PORT_COUNT, expected)
                 .with(gateway::PORT_START.name, &start.to_string()),
         );
     }
@@ -368,15 +379,35 @@ fn default_listener(
         protocol: inferred.protocol,
         routing,
         bind_address: fixed.text_or_default(&gateway::BIND_HOST),
+        bind_variable: gateway::BIND_HOST.name.into(),
         advertised_host,
         ports,
         sni,
         client_auth,
-        ports_variable: match count {
-            Some(_) => gateway::PORT_COUNT.name.into(),
-            None => gateway::PORT_START.name.into(),
+        ports_variable: match (routing, count) {
+            (Routing::Port, Some(_)) => gateway::PORT_COUNT.name.into(),
+            _ => gateway::PORT_START.name.into(),
         },
     }
+}
+
+/// A connection without TLS names no server, and all names lead to the same port: it would reach any broker but the one it wants.
+fn check_legacy_tls(fixed: &Settings, inferred: &Inferred, findings: &mut Findings) {
+    if inferred.protocol.is_tls() {
+        return;
+    }
+    let name = gateway::LEGACY_SECURITY_PROTOCOL.name;
+    let problem = fixed.problem(
+        &gateway::ROUTING_MECHANISM,
+        "port, or SSL or SASL_SSL with routing by server name",
+    );
+    findings.problem(match fixed.text(&gateway::LEGACY_SECURITY_PROTOCOL) {
+        Some(given) => problem.with(name, given),
+        None => problem.with_unset(name).hint(format!(
+            "By the protocol towards Kafka it is {}.",
+            inferred.protocol
+        )),
+    });
 }
 
 fn legacy_sni(fixed: &Settings, host: &str, findings: &mut Findings) -> SniNames {
@@ -418,7 +449,8 @@ fn check_hosts(network: &Network, findings: &mut Findings) {
                 listener.name
             ));
         }
-        if address.is_some_and(|ip| ip.is_unspecified()) {
+        let scoped = host.contains('%');
+        if scoped || address.is_some_and(|ip| ip.is_unspecified()) {
             let variable = match network.mode {
                 NetworkMode::Listener => format!(
                     "{PREFIX}{}_{}",
@@ -429,11 +461,15 @@ fn check_hosts(network: &Network, findings: &mut Findings) {
                     gateway::ADVERTISED_HOST.name.to_owned()
                 }
             };
-            findings.problem(Problem::value(
+            let problem = Problem::value(
                 variable,
                 host,
                 "a name or address that clients can connect to",
-            ));
+            );
+            findings.problem(match scoped {
+                true => problem.hint("What follows '%' has a meaning on this machine only."),
+                false => problem,
+            });
         }
     }
 }
@@ -442,14 +478,21 @@ fn check_ports(network: &Network, fixed: &Settings, findings: &mut Findings) {
     let http: u16 = fixed.number(&gateway::HTTP_PORT).unwrap_or(8888);
     for (i, listener) in network.listeners.iter().enumerate() {
         if listener.ports.has_local(http) {
-            findings.problem(
-                Problem::value(
-                    gateway::HTTP_PORT.name,
-                    &http.to_string(),
-                    "a port outside the listener's local ports",
-                )
-                .with(&listener.ports_variable, &listener.ports.to_string()),
+            let problem = Problem::value(
+                gateway::HTTP_PORT.name,
+                &http.to_string(),
+                "a port outside the listener's local ports",
             );
+            findings.problem(match &listener.ports {
+                PortPlan::FromStart { start, count } => {
+                    let problem = problem.with(gateway::PORT_START.name, &start.to_string());
+                    match count {
+                        Some(count) => problem.with(gateway::PORT_COUNT.name, &count.to_string()),
+                        None => problem,
+                    }
+                }
+                ports => problem.with(&listener.ports_variable, &ports.to_string()),
+            });
         }
         for other in network.listeners.iter().skip(i + 1) {
             let PortPlan::Explicit(pairs) = &listener.ports else {

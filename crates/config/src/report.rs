@@ -32,6 +32,17 @@ impl Report {
         }
     }
 
+    /// Adds a hint to the problems that the setting `name` is missing.
+    pub(crate) fn hint_at_unset(&mut self, name: &str, hint: &str) {
+        for problem in &mut self.problems {
+            let is_about = |named: &Named| named.name == name && named.shown == Shown::Unset;
+            if problem.settings.first().is_some_and(is_about) {
+                let hints = problem.hint.iter().map(String::as_str).chain([hint]);
+                problem.hint = Some(hints.collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+
     /// The exit status that goes with a report, [`EXIT_CODE`].
     pub fn exit_code(&self) -> u8 {
         EXIT_CODE

@@ -1,6 +1,6 @@
 //! Who authenticates clients: the matrix and the inference of modes and protocols.
 
-use crate::catalogue::{Kind, gateway};
+use crate::catalogue::{Kind, gateway, list};
 use crate::model::{
     ClientAuth, ClientSecurity, ClientTls, Listener, Network, NetworkMode, OAuthServer,
     SecurityMode, SecurityProtocol, Store, StoreKind,
@@ -145,7 +145,7 @@ pub(crate) fn client_security(
     check_tls(network, &tls, findings);
     let oauth = oauth(fixed, inferred.mode, findings);
     check_token_key(fixed, network, inferred.mode, findings);
-    let super_users = fixed.items(&gateway::SUPER_USERS, ';');
+    let super_users = super_users(fixed);
     warn_of_super_users(
         &super_users,
         network,
@@ -153,12 +153,6 @@ pub(crate) fn client_security(
         oauth.is_some(),
         findings,
     );
-    if super_users.iter().any(|name| name.contains(',')) {
-        findings.warn(format!(
-            "{}: an item contains ','; items are separated by ';'",
-            gateway::SUPER_USERS.name
-        ));
-    }
     ClientSecurity {
         mode: inferred.mode,
         inferred: inferred.inferred,
@@ -177,6 +171,16 @@ pub(crate) fn client_security(
         oauth,
         use_pool_id: fixed.flag(&gateway::OAUTH_USE_CC_POOL_ID).unwrap_or(false),
     }
+}
+
+/// Kafka separates super users by ';', because names of certificates hold ','. Where an item is no such name, ',' separates too.
+fn super_users(fixed: &Settings) -> Vec<String> {
+    let items = fixed.items(&gateway::SUPER_USERS, ';');
+    let split = |item: &String| match item.contains('=') {
+        true => vec![item.clone()],
+        false => list(item, ','),
+    };
+    items.iter().flat_map(split).collect()
 }
 
 /// TLS needs a certificate, and client certificates something to be checked against.

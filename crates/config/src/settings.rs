@@ -29,6 +29,8 @@ struct Value {
 pub(crate) struct Findings {
     pub(crate) report: Report,
     pub(crate) notices: Vec<Notice>,
+    /// Variables that nobody knows, each with the known one that it is close to.
+    pub(crate) misspelt: Vec<(String, String)>,
 }
 
 impl Findings {
@@ -38,6 +40,25 @@ impl Findings {
 
     pub(crate) fn warn(&mut self, text: impl Into<String>) {
         self.notices.push(Notice::warn(text));
+    }
+
+    /// Warns of a name that was probably meant to be another one.
+    pub(crate) fn misspelt(&mut self, name: &str, known: impl Into<String>) {
+        let known = known.into();
+        self.warn(format!(
+            "{name} is not a known setting and is ignored; did you mean {known}?"
+        ));
+        self.misspelt.push((name.to_owned(), known));
+    }
+
+    /// Where a setting is missing, names the variable that was probably meant for it: warnings are not seen beside a report.
+    pub(crate) fn hint_at_misspelt(&mut self) {
+        for (name, known) in &self.misspelt {
+            self.report.hint_at_unset(
+                known,
+                &format!("{name} is set, which is not a known setting."),
+            );
+        }
     }
 
     pub(crate) fn info(&mut self, text: impl Into<String>) {

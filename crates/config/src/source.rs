@@ -144,15 +144,7 @@ impl Source {
                 .push(Problem::value(named_by, &shown, "a file with UTF-8 text"));
         };
         match env_file::parse(&text) {
-            Ok(pairs) => {
-                let line = format!(
-                    "{} settings read from env file {}",
-                    pairs.len(),
-                    crate::report::printable(&shown)
-                );
-                self.notices.push(Notice::info(line));
-                self.values.extend(pairs);
-            }
+            Ok(assignments) => self.take_assignments(&shown, assignments),
             Err(malformed) => {
                 for bad in malformed {
                     self.problems.push(Problem::value(
@@ -163,6 +155,23 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// The last assignment of a name wins, as in a shell.
+    fn take_assignments(&mut self, file: &str, assignments: Vec<env_file::Assignment>) {
+        let file = crate::report::printable(file);
+        let mut lines: BTreeMap<String, usize> = BTreeMap::new();
+        for assignment in assignments {
+            let env_file::Assignment { line, key, value } = assignment;
+            if let Some(earlier) = lines.insert(key.clone(), line) {
+                self.notices.push(Notice::warn(format!(
+                    "{key} is set twice in env file {file}: line {line} wins over line {earlier}"
+                )));
+            }
+            self.values.insert(key, value);
+        }
+        let line = format!("{} settings read from env file {file}", lines.len());
+        self.notices.push(Notice::info(line));
     }
 
     fn read_config_file(&mut self, path: &str) {

@@ -122,6 +122,79 @@ fn ignored_properties_are_listed_once() {
 }
 
 #[test]
+fn misspelt_properties_are_told() {
+    let told = |pairs: &[(&str, &str)]| common::warnings(pairs).join("\n");
+    assert_eq!(
+        told(&[("KAFKA_SSL_TRUSTORE_LOCATION", "/x")]),
+        "KAFKA_SSL_TRUSTORE_LOCATION is not a known setting and is ignored; did you mean KAFKA_SSL_TRUSTSTORE_LOCATION?"
+    );
+    let further = told(&[
+        ("KAFKA_B_BOOTSTRAP_SERVERS", "b:1"),
+        ("KAFKA_B_REQUEST_TIMEUOT_MS", "1"),
+    ]);
+    assert!(
+        further.contains("KAFKA_B_REQUEST_TIMEUOT_MS is not a known setting")
+            && further.contains("did you mean KAFKA_B_REQUEST_TIMEOUT_MS?"),
+        "{further}"
+    );
+    // Properties of Kafka's own are not misspelt.
+    for known in [
+        "KAFKA_RETRY_BACKOFF_MAX_MS",
+        "KAFKA_METADATA_MAX_IDLE_MS",
+        "KAFKA_ACKS",
+    ] {
+        assert_eq!(told(&[(known, "1")]), "", "{known}");
+    }
+}
+
+#[test]
+fn a_missing_setting_is_looked_for_among_misspelt_ones() {
+    let line = problem(&[
+        ("KAFKA_BOOTSTRAP_SERVERS", ""),
+        ("KAFKA_BOOTSTRAP_SERVER", "a:1"),
+    ]);
+    assert!(
+        line.starts_with("Invalid configuration: KAFKA_BOOTSTRAP_SERVERS (not set): expected")
+            && line.ends_with("KAFKA_BOOTSTRAP_SERVER is set, which is not a known setting."),
+        "{line}"
+    );
+    let line = problem(&[
+        ("GATEWAY_SECURITY_PROTOCOL", "SSL"),
+        ("GATEWAY_SSL_KEYSTORE_PATH", "/keys.p12"),
+    ]);
+    assert!(
+        line.ends_with("GATEWAY_SSL_KEYSTORE_PATH is set, which is not a known setting."),
+        "{line}"
+    );
+}
+
+#[test]
+fn credentials_of_aws_are_told_to_have_no_effect() {
+    for name in ["KAFKA_AWS_ACCESS_KEY_ID", "KAFKA_AWS_SESSION_TOKEN"] {
+        assert_eq!(
+            common::warnings(&[(name, "secret")]),
+            [format!(
+                "{name}: recognised, but this version does not act on it yet"
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_bootstrap_server_may_name_the_interface_of_its_address() {
+    let servers = loaded(&[("KAFKA_BOOTSTRAP_SERVERS", "[fe80::1%eth0]:9092")])
+        .config
+        .upstream
+        .main
+        .bootstrap_servers;
+    assert_eq!(
+        (servers[0].host.as_str(), servers[0].port),
+        ("fe80::1%eth0", 9092)
+    );
+    assert_eq!(servers[0].to_string(), "[fe80::1%eth0]:9092");
+}
+
+#[test]
 fn tls_properties() {
     let store = TempFile::new("x");
     let tls = |more: &[(&'static str, &'static str)]| {

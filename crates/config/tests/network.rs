@@ -5,6 +5,9 @@ mod common;
 use common::{loaded, problem, problems, warnings};
 use sluicegate_config::{NetworkMode, PortPlan, Routing, SecurityMode, SecurityProtocol};
 
+/// 32 bytes.
+const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
 /// A listener that this version serves.
 const LISTENER: [(&str, &str); 4] = [
     ("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED"),
@@ -110,9 +113,49 @@ fn legacy_variables_become_one_listener_and_are_deprecated() {
     assert!(warnings(&pairs)[0].contains("deprecated, use the GATEWAY_LISTENER_* variables"));
     let line = problem(&[("GATEWAY_PORT_START", "65530"), ("GATEWAY_PORT_COUNT", "7")]);
     assert!(
-        line.contains("GATEWAY_PORT_COUNT=7, GATEWAY_PORT_START=65530: expected a last port"),
+        line.contains("GATEWAY_PORT_COUNT=7, GATEWAY_PORT_START=65530: expected at most 6,"),
         "{line}"
     );
+    loaded(&[("GATEWAY_PORT_START", "65530"), ("GATEWAY_PORT_COUNT", "6")]);
+}
+
+#[test]
+fn server_names_need_tls_in_the_older_variables_too() {
+    let named = |more: &[(&'static str, &'static str)]| {
+        let mut pairs = vec![
+            ("GATEWAY_ROUTING_MECHANISM", "host"),
+            ("GATEWAY_ADVERTISED_HOST", "gw.example.com"),
+            ("GATEWAY_PORT_COUNT", "9"),
+        ];
+        pairs.extend(more);
+        pairs
+    };
+    for protocol in ["PLAINTEXT", "SASL_PLAINTEXT"] {
+        let line = problem(&named(&[
+            ("GATEWAY_SECURITY_PROTOCOL", protocol),
+            ("GATEWAY_USER_POOL_SECRET_KEY", KEY),
+        ]));
+        let start = format!(
+            "GATEWAY_ROUTING_MECHANISM=host, GATEWAY_SECURITY_PROTOCOL={protocol}: expected port, or SSL"
+        );
+        assert!(line.contains(&start), "{line}");
+    }
+    // Inferred from the protocol towards Kafka.
+    let line = problem(&named(&[]));
+    assert!(
+        line.contains(
+            "GATEWAY_ROUTING_MECHANISM=host, GATEWAY_SECURITY_PROTOCOL (not set): expected"
+        ) && line.contains("it is PLAINTEXT"),
+        "{line}"
+    );
+    let tls = [
+        ("GATEWAY_SECURITY_PROTOCOL", "SSL"),
+        ("GATEWAY_SSL_KEY_STORE_PATH", "/keys.p12"),
+    ];
+    let listener = &loaded(&named(&tls)).config.network.listeners[0];
+    assert_eq!(listener.routing, Routing::Sni);
+    // There is one port, whatever the number says.
+    assert_eq!(listener.ports_variable, "GATEWAY_PORT_START");
 }
 
 #[test]
@@ -164,6 +207,17 @@ fn wrong_listener_names_are_refused() {
 }
 
 #[test]
+fn a_variable_of_a_listener_has_one_spelling() {
+    let line = problem(&with(&[("GATEWAY_LISTENER_ext_PORTS", "9094")]));
+    assert!(
+        line.starts_with(
+            "Invalid configuration: GATEWAY_LISTENER_ext_PORTS=9094: expected one spelling"
+        ) && line.contains("GATEWAY_LISTENER_EXT_PORTS sets the same"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_listener_must_be_complete() {
     let lines = problems(&[("GATEWAY_LISTENER_A_BIND_ADDRESS", "::")]);
     for name in [
@@ -201,7 +255,14 @@ fn ports_must_not_collide() {
     );
     let line = problem(&[("GATEWAY_PORT_START", "8880"), ("GATEWAY_PORT_COUNT", "9")]);
     assert!(
-        line.contains("GATEWAY_HTTP_PORT=8888, GATEWAY_PORT_COUNT="),
+        line.contains(
+            "GATEWAY_HTTP_PORT=8888, GATEWAY_PORT_START=8880, GATEWAY_PORT_COUNT=9: expected"
+        ),
+        "{line}"
+    );
+    let line = problem(&[("GATEWAY_PORT_START", "8888")]);
+    assert!(
+        line.contains("GATEWAY_HTTP_PORT=8888, GATEWAY_PORT_START=8888: expected"),
         "{line}"
     );
 }
@@ -234,6 +295,30 @@ fn a_host_that_nobody_can_reach() {
     assert!(
         lines[0].contains("only works on this machine"),
         "{lines:#?}"
+    );
+}
+
+#[test]
+fn an_address_may_name_its_interface_where_it_is_this_machines() {
+    let listener = &loaded(&[("GATEWAY_BIND_HOST", "fe80::1%eth0")])
+        .config
+        .network
+        .listeners[0];
+    assert_eq!(listener.bind_address, "fe80::1%eth0");
+    let pairs = with(&[("GATEWAY_LISTENER_EXT_BIND_ADDRESS", "fe80::1%3")]);
+    let listener = &loaded(&pairs).config.network.listeners[0];
+    assert_eq!(listener.bind_address, "fe80::1%3");
+    assert_eq!(listener.bind_variable, "GATEWAY_LISTENER_EXT_BIND_ADDRESS");
+    for wrong in ["10.0.0.1%eth0", "fe80::1%", "host%eth0", "fe80::1%a b"] {
+        let line = problem(&[("GATEWAY_BIND_HOST", wrong)]);
+        assert!(line.contains("a host name or an IP address"), "{line}");
+    }
+    // Clients have interfaces of their own.
+    let line = problem(&[("GATEWAY_ADVERTISED_HOST", "fe80::1%eth0")]);
+    assert!(
+        line.contains("GATEWAY_ADVERTISED_HOST=fe80::1%eth0")
+            && line.contains("on this machine only"),
+        "{line}"
     );
 }
 
@@ -292,6 +377,58 @@ fn a_virtual_cluster_cannot_be_mandatory_where_there_is_none() {
         ("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
     ]);
     assert!(line.contains("GATEWAY_MANAGED"), "{line}");
+}
+
+#[test]
+fn a_virtual_cluster_cannot_be_mandatory_for_anonymous_clients_only() {
+    let mandatory = ("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", "true");
+    let line = problem(&with(&[mandatory]));
+    assert!(
+        line.contains(
+            "GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER=true, GATEWAY_LISTENER_EXT_SECURITY_PROTOCOL=PLAINTEXT: expected false"
+        ),
+        "{line}"
+    );
+    assert!(problem(&[mandatory]).contains("GATEWAY_SECURITY_PROTOCOL=PLAINTEXT: expected false"));
+    let line = problem(&[
+        mandatory,
+        ("GATEWAY_SECURITY_PROTOCOL", "SSL"),
+        ("GATEWAY_SSL_KEY_STORE_PATH", "/keys.p12"),
+    ]);
+    assert!(
+        line.contains("every client of these listeners is anonymous"),
+        "{line}"
+    );
+    // Beside one who can come in, others are told.
+    let lines = warnings(&with(&[
+        mandatory,
+        ("GATEWAY_LISTENER_EXT_ADVERTISED_HOST", "gw"),
+        ("GATEWAY_LISTENER_SEC_ADVERTISED_HOST", "gw"),
+        ("GATEWAY_LISTENER_SEC_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        ("GATEWAY_LISTENER_SEC_ROUTING", "port"),
+        ("GATEWAY_LISTENER_SEC_PORTS", "7000"),
+        ("GATEWAY_USER_POOL_SECRET_KEY", KEY),
+    ]));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("listener EXT:")
+                && line.contains("refuses all of its clients")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn state_is_kept_unless_nobody_is_anybody_and_the_operator_says_so() {
+    let without = ("GATEWAY_STORE_WITHOUT_AUTHENTICATION", "false");
+    assert!(loaded(&[]).config.keeps_state());
+    assert!(!loaded(&[without]).config.keeps_state());
+    let sasl = [
+        without,
+        ("GATEWAY_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        ("GATEWAY_USER_POOL_SECRET_KEY", KEY),
+    ];
+    assert!(loaded(&sasl).config.keeps_state());
 }
 
 #[test]

@@ -259,6 +259,19 @@ fn admin_users() {
 }
 
 #[test]
+fn super_users() {
+    for (text, expected) in [
+        ("a,b", &["a", "b"][..]),
+        ("a; b ,c;", &["a", "b", "c"]),
+        ("User:a,User:b", &["User:a", "User:b"]),
+        ("CN=a,OU=b;c,d", &["CN=a,OU=b", "c", "d"]),
+    ] {
+        let security = loaded(&[("GATEWAY_SUPER_USERS", text)]).config.security;
+        assert_eq!(security.super_users, expected, "{text}");
+    }
+}
+
+#[test]
 fn what_this_version_does_not_act_on_is_told() {
     let lines = warnings(&[
         ("GATEWAY_ENCRYPTION_KEYS_TOPIC", "k"),
@@ -303,6 +316,23 @@ fn the_env_file_wins() {
             .iter()
             .any(|notice| notice.text.contains(file.path()))
     );
+}
+
+#[test]
+fn what_is_set_twice_in_a_file_is_told() {
+    let file =
+        TempFile::new("GATEWAY_HTTP_PORT=9001\n\nKAFKA_CLIENT_ID='a\nb'\nGATEWAY_HTTP_PORT=9002\n");
+    let pairs = [("GATEWAY_ENV_FILE", file.path())];
+    assert_eq!(loaded(&pairs).config.http.port, 9002);
+    assert_eq!(
+        warnings(&pairs),
+        [format!(
+            "GATEWAY_HTTP_PORT is set twice in env file {}: line 5 wins over line 1",
+            file.path()
+        )]
+    );
+    let file = TempFile::new("gatewayClusterId: a\ngatewayClusterId: b\n");
+    assert!(problem(&[("GATEWAY_CONFIG_FILE", file.path())]).contains("line 2"));
 }
 
 #[test]

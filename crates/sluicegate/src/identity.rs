@@ -230,10 +230,9 @@ fn tell_expiry(store: &str, not_after: SystemTime, metrics: &Metrics) {
     }
 }
 
-/// The topics that clients may not change; none if there is no store.
 /// Whatever the gateway keeps in Kafka, and keeps it by.
 fn own_names(config: &Config) -> HashSet<String> {
-    match config.needs_state() {
+    match config.keeps_state() {
         false => HashSet::new(),
         true => crate::health::internal_names(config).into_iter().collect(),
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use admin::{ApiError, Asked, Change, Decide, PhysicalCluster, PhysicalName, Resources};
+use admin::{
+    ApiError, Asked, Change, Decide, NOTHING_KEPT, PhysicalCluster, PhysicalName, Resources,
+};
 use arc_swap::ArcSwap;
 use auth::accounts::{Account, AccountKind, Accounts};
 use auth::acl::{Acls, Binding, Operation, PatternType, Permission, ResourceType};
@@ -293,11 +295,9 @@ impl AclWriter for NoChanges {
     }
 }
 
-/// Where nobody can be anybody nothing is kept in Kafka.
+/// Where nobody can be anybody the operator may do without what is kept in Kafka.
 #[derive(Debug)]
 pub(crate) struct Empty;
-
-const NOTHING: &str = "nothing is kept where clients are not authenticated";
 
 impl Resources for Empty {
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -309,7 +309,7 @@ impl Resources for Empty {
         let outcome = decide(&Snapshot::default(), &mut state::Changes::default());
         let refusal = outcome
             .err()
-            .unwrap_or_else(|| ApiError::unavailable(NOTHING));
+            .unwrap_or_else(|| ApiError::unavailable(NOTHING_KEPT));
         Box::pin(async { Err(WriteError::Refused(refusal)) })
     }
 
@@ -320,10 +320,10 @@ impl Resources for Empty {
 
 impl PhysicalCluster for Empty {
     fn existing_topics(&self, _names: BTreeSet<String>) -> Asked<BTreeSet<String>> {
-        Box::pin(async { Err(NOTHING.to_owned()) })
+        Box::pin(async { Err(NOTHING_KEPT.to_owned()) })
     }
 
     fn names_with(&self, _prefix: String) -> Asked<Vec<PhysicalName>> {
-        Box::pin(async { Err(NOTHING.to_owned()) })
+        Box::pin(async { Err(NOTHING_KEPT.to_owned()) })
     }
 }

@@ -202,14 +202,31 @@ fn topic_settings(config: &TopicMetrics) -> TopicSettings {
 #[derive(Debug)]
 enum NotStarted {
     Gateway(GatewayError),
-    State(state::OpenError),
+    State {
+        error: state::OpenError,
+        /// Whether the operator may do without what is kept.
+        dispensable: bool,
+    },
 }
 
 impl std::fmt::Display for NotStarted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             NotStarted::Gateway(error) => error.fmt(f),
-            NotStarted::State(error) => error.fmt(f),
+            NotStarted::State { error, dispensable } => {
+                error.fmt(f)?;
+                let refused = matches!(
+                    error,
+                    state::OpenError::CannotCreate { .. } | state::OpenError::NotAllowed { .. }
+                );
+                match refused && *dispensable {
+                    true => f.write_str(
+                        ". Create the topics or grant the rights; or, if no resources shall be kept, set \
+                         GATEWAY_STORE_WITHOUT_AUTHENTICATION=false",
+                    ),
+                    false => Ok(()),
+                }
+            }
         }
     }
 }
@@ -225,12 +242,15 @@ async fn start(
     let connected = Connected::connect(config, auth.clone(), health.observer(), metrics)
         .await
         .map_err(NotStarted::Gateway)?;
-    let acl_writer: Arc<dyn AclWriter> = if config.needs_state() {
+    let acl_writer: Arc<dyn AclWriter> = if config.keeps_state() {
         health.await_state();
         let client = connected.client();
         let store = resources::open(config, client)
             .await
-            .map_err(NotStarted::State)?;
+            .map_err(|error| NotStarted::State {
+                error,
+                dispensable: config.can_do_without_state(),
+            })?;
         let (accounts, acls) = (identities.accounts.clone(), identities.acls.clone());
         let tenants = identities.tenants.clone();
         let state = resources::InForce::new(store, accounts, acls, tenants, metrics.clone());

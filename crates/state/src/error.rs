@@ -23,6 +23,16 @@ pub enum OpenError {
         /// What Kafka said.
         reason: String,
     },
+    /// Kafka does not let the gateway see a topic, so that nobody knows whether there is something in it.
+    #[error(
+        "{}: Kafka does not let the gateway see topic {name}; it needs DESCRIBE, READ and WRITE on it, and CREATE if it is missing", topic.variable()
+    )]
+    NotAllowed {
+        /// Which topic.
+        topic: StoreTopic,
+        /// Its name.
+        name: String,
+    },
     /// A topic exists with a setting under which it cannot keep state.
     #[error(
         "{}: topic {name} has {property}={found}, it needs {needed}; alter the topic or name another one", topic.variable()

@@ -14,7 +14,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use thiserror::Error;
 use tokio::time::timeout;
 use uuid::Uuid;
-use wire::error_code::{NONE, UNKNOWN_TOPIC_OR_PARTITION};
+use wire::error_code::{NONE, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION};
 
 use crate::topic::StoreTopic;
 use crate::transport::{Node, Transport, TransportError, ask};
@@ -66,6 +66,8 @@ pub(crate) enum Failure {
         code: i16,
         message: Option<String>,
     },
+    #[error("{}: Kafka does not let the gateway see the topic", .0.variable())]
+    Hidden(StoreTopic),
     #[error("topic {0} is not there")]
     Missing(String),
     #[error("partition {1} of {0} has no leader")]
@@ -217,6 +219,7 @@ impl Kafka {
                 // A partition without a leader makes an error of the topic in old versions.
                 NONE | wire::error_code::LEADER_NOT_AVAILABLE => {}
                 UNKNOWN_TOPIC_OR_PARTITION => continue,
+                TOPIC_AUTHORIZATION_FAILED => return Err(Failure::Hidden(topic)),
                 code => return Err(Failure::code("Metadata", code)),
             }
             let partitions = &listed.partitions;

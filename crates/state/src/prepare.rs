@@ -73,6 +73,12 @@ pub(crate) async fn prepare(
                     Err(failure) => last = failure.to_string(),
                 }
             }
+            Err(Failure::Hidden(topic)) => {
+                return Err(OpenError::NotAllowed {
+                    topic,
+                    name: kafka.name(topic).to_owned(),
+                });
+            }
             Err(failure) => last = failure.to_string(),
         }
         if Instant::now() + PAUSE >= deadline {

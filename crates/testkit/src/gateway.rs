@@ -21,7 +21,8 @@ pub struct GatewayOptions {
 }
 
 impl GatewayOptions {
-    /// `sluicegate run` on loopback in front of `bootstrap`, with five free ports from node id 1 on.
+    /// `sluicegate run` on loopback in front of `bootstrap`, with five free ports from node id 1 on. Where it authenticates no clients it
+    /// keeps nothing in Kafka either, so that tests see their own topics and connections only.
     /// Tests of the package that has the binary give `env!("CARGO_BIN_EXE_sluicegate")`.
     pub fn new(binary: impl Into<PathBuf>, bootstrap: &str) -> GatewayOptions {
         let options = GatewayOptions {
@@ -35,6 +36,7 @@ impl GatewayOptions {
             .env("GATEWAY_MIN_BROKERID", "1")
             .env("GATEWAY_BIND_HOST", "127.0.0.1")
             .env("GATEWAY_ADVERTISED_HOST", "127.0.0.1")
+            .env("GATEWAY_STORE_WITHOUT_AUTHENTICATION", "false")
             .env("RUST_BACKTRACE", "1")
     }
 

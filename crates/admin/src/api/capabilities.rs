@@ -5,6 +5,9 @@ use config::{ClientAuth, Config, SecurityMode};
 const KAFKA_MANAGED: &str =
     "Kafka checks the credentials of clients (GATEWAY_SECURITY_MODE is KAFKA_MANAGED)";
 
+/// Why no resource is taken where the operator does without them.
+pub const NOTHING_KEPT: &str = "clients are not authenticated, and nothing is kept for them (GATEWAY_STORE_WITHOUT_AUTHENTICATION=false)";
+
 /// Which kinds of resources can be used, and why others cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -24,9 +27,9 @@ impl Capabilities {
     /// What these settings allow. A kind is available if any listener can make use of it.
     pub fn of(config: &Config) -> Self {
         let (security, listeners) = (&config.security, &config.network.listeners);
-        let kept = match config.needs_state() {
+        let kept = match config.keeps_state() {
             true => Ok(()),
-            false => Err("nothing is kept where clients are not authenticated"),
+            false => Err(NOTHING_KEPT),
         };
         if security.mode == SecurityMode::KafkaManaged {
             return Self {

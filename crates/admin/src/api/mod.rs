@@ -42,7 +42,7 @@ use state::{AliasTopic, GatewayGroup, Interceptor, ServiceAccount};
 
 pub use analytics::Deployment;
 pub(crate) use analytics::show as show_inventory;
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, NOTHING_KEPT};
 pub use endpoint::{Endpoint, Properties};
 pub use physical::{Asked, NameOf, PhysicalCluster, PhysicalName};
 pub use plugin::{Plugin, PluginFault, PluginInfo, Plugins};

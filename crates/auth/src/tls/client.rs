@@ -1,5 +1,6 @@
 //! TLS as a client: towards brokers and towards token endpoints.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -96,7 +97,13 @@ pub fn server_name(
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let absolute = host.strip_suffix('.').unwrap_or(host);
-    ServerName::try_from(unbracketed.unwrap_or(absolute)).map(|name| name.to_owned())
+    let name = unbracketed.unwrap_or(absolute);
+    // The interface of an address (RFC 4007) is this machine's matter; no certificate names it.
+    let address = name
+        .split_once('%')
+        .map(|(address, _)| address)
+        .filter(|address| address.parse::<Ipv6Addr>().is_ok());
+    ServerName::try_from(address.unwrap_or(name)).map(|name| name.to_owned())
 }
 
 /// Names of all cipher suites that can be chosen.

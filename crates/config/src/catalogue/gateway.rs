@@ -85,7 +85,7 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         title: "Internal state",
-        intro: "Topic names default to `_conduktor_<cluster id>_<suffix>`, so that a gateway can take over an existing deployment.",
+        intro: "Topic names default to `_conduktor_<cluster id>_<suffix>`, as users of the settings above may be used to. Their content is this program's own: it reads what it has written itself.",
         settings: STATE,
     },
     Section {
@@ -149,7 +149,7 @@ settings! { LEGACY:
         "Host name handed to clients.").computed("host name of the machine").deprecated(DEPRECATED_NETWORK)
         .path("hostPortConfiguration.advertisedHost");
     ROUTING_MECHANISM = Setting::new("GATEWAY_ROUTING_MECHANISM", Kind::Word(&["port", "host", "sni"]),
-        "How a connection finds its broker; `host` and `sni` mean the server name of TLS, which this version refuses.")
+        "How a connection finds its broker; `host` and `sni` mean the server name of TLS, and need `SSL` or `SASL_SSL`.")
         .default("port").deprecated(DEPRECATED_NETWORK).path("routing");
     PORT_START = Setting::new("GATEWAY_PORT_START", Kind::PORT, "First port.").default("6969").deprecated(DEPRECATED_NETWORK)
         .path("hostPortConfiguration.portStart");
@@ -172,7 +172,7 @@ settings! { LEGACY:
         "Protocol spoken with clients.")
         .computed("inferred from the protocol towards Kafka").deprecated(DEPRECATED_NETWORK).path("authenticationConfig.securityProtocol");
     MIN_BROKERID = Setting::new("GATEWAY_MIN_BROKERID", Kind::Int { min: 0, max: i32::MAX as i64 },
-        "Node id served by the first port, in every mode. Greater than the id of a live broker: refused.").default("0")
+        "Node id served by the first port, in every mode. Brokers with a lower id have no port: an error is logged, and clients do not see them. Refused at start if no broker has a port.").default("0")
         .path("hostPortConfiguration.minBrokerId");
 }
 
@@ -213,7 +213,7 @@ settings! { SECURITY:
         "Access control on the passthrough virtual cluster.")
         .computed("`true` when a listener can authenticate and the mode is `GATEWAY_MANAGED`, except in zero-config mode");
     SUPER_USERS = Setting::new("GATEWAY_SUPER_USERS", Kind::List(';'),
-        "Users that no access control applies to.").computed("user names of `GATEWAY_ADMIN_API_USERS`");
+        "Users that no access control applies to. `,` separates them as well, except in an item with `=`, which is the name of a certificate.").computed("user names of `GATEWAY_ADMIN_API_USERS`");
     ACL_STORE_ENABLED = Setting::new("GATEWAY_ACL_STORE_ENABLED", Kind::Bool,
         "Was a switch for access control lists of virtual clusters.").removed("access control lists of the virtual cluster resource");
     MANDATORY_VCLUSTER = Setting::new("GATEWAY_FEATURE_FLAGS_MANDATORY_VCLUSTER", Kind::Bool,
@@ -312,6 +312,9 @@ settings! { LIMITS:
 settings! { STATE:
     STORE_TTL = Setting::new("GATEWAY_STORE_TTL_MS", POSITIVE_MS, "Full refresh of the state.").default("604800000");
     STORE_REPLICATION_FACTOR = Setting::new("GATEWAY_TOPIC_STORE_KCACHE_REPLICATION_FACTOR", REPLICATION, "Replicas of state topics; -1 is the brokers' default.").default("-1");
+    STORE_WITHOUT_AUTHENTICATION = Setting::new("GATEWAY_STORE_WITHOUT_AUTHENTICATION", Kind::Bool,
+        "Whether resources are kept, and state topics created, also where no listener authenticates clients and there are no access control lists. \
+         `false` is for clusters in which the gateway may not create topics: the admin API then refuses resources.").default("true");
     LICENSE_TOPIC = Setting::new("GATEWAY_LICENSE_TOPIC", Kind::Topic, "Reserved.").computed("…`_license`").ignored("no licence is needed");
     TOPIC_MAPPINGS_TOPIC = Setting::new("GATEWAY_TOPIC_MAPPINGS_TOPIC", Kind::Topic, "Aliases and concentrated topics.").computed("…`_topicmappings`");
     USER_MAPPINGS_TOPIC = Setting::new("GATEWAY_USER_MAPPINGS_TOPIC", Kind::Topic, "Service accounts.").computed("…`_usermappings`");

@@ -1,6 +1,6 @@
 //! What a setting accepts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use regex::{Regex, RegexBuilder};
 
@@ -218,11 +218,17 @@ pub(crate) fn is_token(text: &str) -> bool {
 
 /// An IP address, or labels of at most 63 and 253 bytes in all. `_` is let through: container networks use it.
 pub(crate) fn is_host(text: &str) -> bool {
-    if text.parse::<IpAddr>().is_ok() {
+    if text.parse::<IpAddr>().is_ok() || is_scoped(text) {
         return true;
     }
     let name = text.strip_suffix('.').unwrap_or(text);
     !name.is_empty() && name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// An IPv6 address with the interface that it belongs to (RFC 4007), as in `fe80::1%eth0`.
+fn is_scoped(text: &str) -> bool {
+    text.split_once('%')
+        .is_some_and(|(address, scope)| address.parse::<Ipv6Addr>().is_ok() && is_token(scope))
 }
 
 fn is_label(label: &str) -> bool {

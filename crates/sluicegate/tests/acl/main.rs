@@ -13,8 +13,10 @@
 //! | [`equivalence`] | everybody asks everything |
 //! | [`differences`] | what may differ |
 //! | [`manage`] | the lists themselves, through the APIs and the tool |
+//! | [`bare`] | a gateway without rights |
 //! | [`effects`] | changes act at once, and last |
 
+mod bare;
 mod differences;
 mod effects;
 mod equivalence;

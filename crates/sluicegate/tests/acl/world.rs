@@ -25,7 +25,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const READER: &str = "reader";
 
 /// All brokers give this to everybody.
-const PASSWORD: &str = "pass-of-the-tests";
+pub(crate) const PASSWORD: &str = "pass-of-the-tests";
 
 const ADMIN: (&str, &str) = ("admin-user", "admin-pass-1");
 const SIGNING_KEY: &str = "c2lnbmluZy1rZXktb2YtdGhlLXRlc3RzLTMyYnl0ZXM=";
@@ -81,6 +81,11 @@ impl World {
             _processes: Mutex::new([process, other]),
             cluster,
         })
+    }
+
+    /// Where to begin at the brokers.
+    pub(crate) fn bootstrap(&self, listener: Listener) -> String {
+        self.cluster.bootstrap(listener)
     }
 
     pub(crate) fn ways(&self) -> [&Way; 2] {

@@ -9,6 +9,7 @@ mod fairness;
 mod frames;
 mod garbage;
 mod half_close;
+mod kept;
 mod large;
 mod limits;
 mod memory;
