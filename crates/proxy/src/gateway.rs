@@ -27,7 +27,7 @@ use crate::cluster::{Broker, ClusterView, StartError};
 use crate::conn::{Accepted, Admission, Admitted, Intake, Leave, NoPlace, Pace};
 use crate::drain::{self, Drain};
 use crate::offsets;
-use crate::ports::{PortMap, RangeError, Slot};
+use crate::ports::{PortMap, SPARE, Slot};
 use crate::sni::NameMap;
 use crate::topics::Topics;
 use crate::upstream::Dialer;
@@ -57,13 +57,24 @@ pub enum GatewayError {
         /// What happened.
         error: StartError,
     },
-    /// The brokers do not fit the ports. A matter of configuration (exit status 78).
-    #[error("Invalid configuration: {variable}: {error}")]
-    Range {
+    /// No broker has a port of a listener: it could serve nobody. A matter of configuration (exit status 78).
+    #[error(
+        "Invalid configuration: {variable}: no broker has a port of listener {listener}, whose {ports} ports belong to broker ids from \
+         {min} on; the cluster has {lowest} to {highest}"
+    )]
+    NoPort {
         /// What to change.
         variable: String,
-        /// How it does not fit.
-        error: RangeError,
+        /// The listener.
+        listener: String,
+        /// How many ports it has.
+        ports: usize,
+        /// `GATEWAY_MIN_BROKERID`.
+        min: i32,
+        /// The lowest broker id seen.
+        lowest: i32,
+        /// The highest broker id seen.
+        highest: i32,
     },
     /// A port could not be bound.
     #[error("cannot bind {address} of listener {listener}: {error} (set by {variable})")]
@@ -93,7 +104,7 @@ pub enum GatewayError {
 impl GatewayError {
     /// Whether the operator has to change the configuration.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, GatewayError::Range { .. } | GatewayError::Tls { .. })
+        matches!(self, GatewayError::NoPort { .. } | GatewayError::Tls { .. })
     }
 }
 
@@ -104,6 +115,8 @@ pub(crate) struct ListenerState {
     pub(crate) addressing: Addressing,
     pub(crate) tls: Option<Arc<ReloadingConfig>>,
     ports_variable: String,
+    /// How many ports there can be, where they are counted at start.
+    counted_within: Option<u32>,
     reported: Mutex<HashSet<i32>>,
     /// `GATEWAY_MAX_CONNECTION_CREATION_RATE`.
     pace: Option<Mutex<Pace>>,
@@ -121,11 +134,33 @@ impl ListenerState {
                 target: NETWORK,
                 broker = node,
                 listener = self.name,
-                "a broker has no port: clients cannot reach it; {} needs at least {} ports (they are fixed at start)",
-                self.ports_variable,
-                ports.size_needed(node),
+                "a broker has no port: clients cannot reach it; {}",
+                self.remedy(ports.size_needed(node), node),
             );
         }
+    }
+
+    /// What gives a port to broker `node`, which needs `size` ports.
+    fn remedy(&self, size: i64, node: i32) -> String {
+        let variable = &self.ports_variable;
+        match self.counted_within {
+            _ if size < 1 => format!("GATEWAY_MIN_BROKERID has to be {node} or less"),
+            None => format!(
+                "{variable} has to give at least {size} ports, better {} (they are fixed at start)",
+                size + i64::from(SPARE)
+            ),
+            Some(room) if size <= i64::from(room) => {
+                "ports are counted at start: start the gateway again".to_owned()
+            }
+            Some(room) => format!("{variable} leaves room for {room} ports, and it needs {size}"),
+        }
+    }
+
+    /// How many of `nodes` have no port.
+    fn unroutable_of<'n>(&self, nodes: impl Iterator<Item = &'n i32>) -> usize {
+        nodes
+            .filter(|node| self.addressing.address(**node).is_none())
+            .count()
     }
 }
 
@@ -207,7 +242,7 @@ impl Connected {
     /// configuration. Must be called inside the same `LocalSet`.
     ///
     /// # Errors
-    /// The brokers do not fit the ports, a certificate cannot be used, or a port cannot be bound.
+    /// No broker has a port, a certificate cannot be used, or a port cannot be bound.
     pub async fn serve(
         self,
         config: &Config,
@@ -223,10 +258,11 @@ impl Connected {
             client,
         } = self;
         let cluster = &config.upstream.main;
-        let mut bound = Vec::new();
+        let (mut bound, mut listeners) = (Vec::new(), Vec::new());
         for listener in &config.network.listeners {
-            let addressing = addressing(listener, config, lowest, highest)?;
+            let addressing = addressing(listener, config, highest);
             let state = Arc::new(listener_state(listener, config, addressing, tls)?);
+            check_ports(&state, &view, config, (lowest, highest))?;
             if let Some(material) = tls.filter(|_| state.tls.is_some()) {
                 let nodes = view
                     .snapshot
@@ -238,6 +274,7 @@ impl Connected {
                 warn_of_missing_names(&state, material, nodes);
             }
             bound.extend(bind(listener, &state).await?);
+            listeners.push(state);
         }
 
         let doors = Doors::new(&security.metrics);
@@ -260,6 +297,7 @@ impl Connected {
             aside: Aside::start(config.workers).map_err(GatewayError::Worker)?,
         });
         let mut tasks = follow_offsets(config, &shared, client);
+        tasks.push(follow_ports(&view, listeners, &shared.access.metrics));
         let workers = (0..config.workers.max(1))
             .map(|index| WorkerHandle::start(index, shared.clone(), &parking))
             .collect::<Result<Vec<_>, _>>()?;
@@ -328,12 +366,7 @@ fn suspected_variable(cluster: &Cluster, property: &str) -> String {
     })
 }
 
-fn addressing(
-    listener: &Listener,
-    config: &Config,
-    lowest: i32,
-    highest: i32,
-) -> Result<Addressing, GatewayError> {
+fn addressing(listener: &Listener, config: &Config, highest: i32) -> Addressing {
     let min = config.network.min_broker_id;
     let host = listener.advertised_host.clone();
     if let Some(names) = &listener.sni {
@@ -354,15 +387,8 @@ fn addressing(
             port,
             "listener"
         );
-        return Ok(Addressing::Names(map));
+        return Addressing::Names(map);
     }
-    let range = |error| GatewayError::Range {
-        variable: match error {
-            RangeError::BelowMinimum { .. } => "GATEWAY_MIN_BROKERID".to_owned(),
-            _ => listener.ports_variable.clone(),
-        },
-        error,
-    };
     let ports = match &listener.ports {
         PortPlan::Explicit(pairs) => PortMap::new(
             host,
@@ -376,17 +402,10 @@ fn addressing(
                 .collect(),
         ),
         PortPlan::FromStart { start, count } => {
-            PortMap::from_start(host, min, *start, count.map(u32::from), highest).map_err(range)?
+            let last = last_port(*start, *count, config.http.port);
+            PortMap::from_start(host, min, (*start, last), *count, highest)
         }
     };
-    if !ports.check(lowest, highest).map_err(range)? {
-        tracing::warn!(
-            target: NETWORK,
-            listener = listener.name,
-            "fewer than two spare ports: brokers that join later may not be reachable; raise {}",
-            listener.ports_variable
-        );
-    }
     let map: Vec<String> = ports
         .slots()
         .iter()
@@ -403,7 +422,55 @@ fn addressing(
         ports = map.join(" "),
         "listener"
     );
-    Ok(Addressing::Ports(ports))
+    Addressing::Ports(ports)
+}
+
+/// The last port that a listener can have: ports that are counted make room for the admin port.
+fn last_port(start: u16, count: Option<u16>, http: u16) -> u16 {
+    match count {
+        None if http > start => http - 1,
+        _ => u16::MAX,
+    }
+}
+
+/// Brokers without a port are named, and nobody is kept from the others; but there has to be one.
+fn check_ports(
+    state: &ListenerState,
+    view: &ClusterView,
+    config: &Config,
+    (lowest, highest): (i32, i32),
+) -> Result<(), GatewayError> {
+    let Addressing::Ports(ports) = &state.addressing else {
+        return Ok(());
+    };
+    let snapshot = view.snapshot.load();
+    let mut known = snapshot.brokers.keys().chain(&snapshot.absent);
+    if !known.any(|node| ports.address(*node).is_some()) {
+        let min = config.network.min_broker_id;
+        return Err(GatewayError::NoPort {
+            variable: match highest < min {
+                true => "GATEWAY_MIN_BROKERID".to_owned(),
+                false => state.ports_variable.clone(),
+            },
+            listener: state.name.clone(),
+            ports: ports.slots().len(),
+            min,
+            lowest,
+            highest,
+        });
+    }
+    if state.unroutable_of(snapshot.brokers.keys()) == 0 && !ports.has_spare(highest) {
+        tracing::warn!(
+            target: NETWORK,
+            listener = state.name,
+            "fewer than two spare ports: brokers that join later may not be reachable; {}",
+            match state.counted_within {
+                Some(room) => format!("{} leaves room for {room} ports", state.ports_variable),
+                None => state.remedy(ports.size_needed(highest), highest),
+            }
+        );
+    }
+    Ok(())
 }
 
 fn listener_state(
@@ -433,6 +500,12 @@ fn listener_state(
         addressing,
         tls,
         ports_variable: listener.ports_variable.clone(),
+        counted_within: match listener.ports {
+            PortPlan::FromStart { start, count: None } => {
+                Some(u32::from(last_port(start, None, config.http.port) - start) + 1)
+            }
+            _ => None,
+        },
         reported: Mutex::default(),
         pace: config
             .limits
@@ -469,6 +542,39 @@ fn follow_offsets(config: &Config, shared: &Arc<Shared>, client: Client) -> Vec<
         tasks.push(tokio::task::spawn_local(asking));
     }
     tasks
+}
+
+/// Names brokers that have no port, now and when they join, and shows how many there are.
+fn follow_ports(
+    view: &Arc<ClusterView>,
+    listeners: Vec<Arc<ListenerState>>,
+    metrics: &Metrics,
+) -> JoinHandle<()> {
+    let (seen, shown) = (view.clone(), listeners.clone());
+    metrics.before_scrapes(move |catalogue| {
+        let snapshot = seen.snapshot.load();
+        for listener in &shown {
+            let gauge = catalogue.brokers_without_port.with([&listener.name]);
+            gauge.set(listener.unroutable_of(snapshot.brokers.keys()) as f64);
+        }
+    });
+    let mut changes = view.changes.subscribe();
+    let view = view.clone();
+    tokio::task::spawn_local(async move {
+        loop {
+            let nodes: Vec<i32> = view.snapshot.load().brokers.keys().copied().collect();
+            for listener in &listeners {
+                let lost = |node: &&i32| listener.addressing.address(**node).is_none();
+                nodes
+                    .iter()
+                    .filter(lost)
+                    .for_each(|node| listener.unroutable(*node));
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// Shows who is in the cluster. Gives what has to be told when a broker has answered.
@@ -536,15 +642,21 @@ async fn bind(
         },
     };
     for (port, node) in places {
-        let failed = |error| GatewayError::Bind {
+        let failed = |error: io::Error| GatewayError::Bind {
             listener: listener.name.clone(),
             address: format!("{}:{port}", listener.bind_address),
-            variable: listener.ports_variable.clone(),
+            variable: bind_variable(listener, &error),
+            error,
+        };
+        let unresolved = |error| GatewayError::Bind {
+            listener: listener.name.clone(),
+            address: listener.bind_address.clone(),
+            variable: listener.bind_variable.clone(),
             error,
         };
         let addresses: Vec<SocketAddr> = lookup_host((listener.bind_address.as_str(), port))
             .await
-            .map_err(failed)?
+            .map_err(unresolved)?
             .collect();
         for address in addresses {
             bound.push(BoundPort {
@@ -555,6 +667,15 @@ async fn bind(
         }
     }
     Ok(bound)
+}
+
+/// The variable to look at after the system has refused to bind: the one of the port, unless the address is not one of this machine.
+fn bind_variable(listener: &Listener, error: &io::Error) -> String {
+    match (error.kind(), &listener.ports) {
+        (io::ErrorKind::AddrNotAvailable, _) => listener.bind_variable.clone(),
+        (_, PortPlan::FromStart { .. }) => "GATEWAY_PORT_START".to_owned(),
+        (_, PortPlan::Explicit(_)) => listener.ports_variable.clone(),
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,9 +1,9 @@
 //! Port routing: which port stands for which broker, and which address a client is given for it.
 //!
 //! `slot = node id - GATEWAY_MIN_BROKERID`; slot `i` is the `i`-th port of the listener (network specification 3). The
-//! mapping is fixed for the life of the process, so that every node of a gateway cluster hands out the same ports.
-
-use thiserror::Error;
+//! mapping is fixed for the life of the process, so that every node of a gateway cluster hands out the same ports. A broker without a
+//! slot is not shown to clients, and keeps nobody from the others: clusters grow, and a gateway that starts later has to serve as one
+//! that ran already.
 
 /// Spare slots after the highest broker id, for brokers that join later.
 pub const SPARE: u32 = 2;
@@ -17,57 +17,10 @@ pub struct Slot {
     pub local: u16,
 }
 
-/// The brokers of the cluster do not fit the ports of a listener.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum RangeError {
-    /// A live broker has an id below `GATEWAY_MIN_BROKERID`.
-    #[error(
-        "broker id {id} is below GATEWAY_MIN_BROKERID={min}: set GATEWAY_MIN_BROKERID to {id} or less"
-    )]
-    BelowMinimum {
-        /// The lowest broker id seen.
-        id: i32,
-        /// The configured minimum.
-        min: i32,
-    },
-    /// More slots are needed than the listener has ports.
-    #[error(
-        "{have} ports, but broker ids {min} to {max} need at least {need} (advised: {advised}, twice the brokers or two spare)"
-    )]
-    TooFewPorts {
-        /// Ports configured.
-        have: usize,
-        /// Ports needed for every broker id in range.
-        need: u32,
-        /// Ports needed with two spare ones.
-        advised: u32,
-        /// `GATEWAY_MIN_BROKERID`.
-        min: i32,
-        /// The highest broker id seen.
-        max: i32,
-    },
-    /// The computed range leaves the port space.
-    #[error(
-        "ports {start} to {end} leave the port range: lower GATEWAY_PORT_START or raise GATEWAY_MIN_BROKERID"
-    )]
-    PortSpace {
-        /// First port.
-        start: u16,
-        /// Last port that would be needed.
-        end: u64,
-    },
-}
-
-/// Slots that one cluster needs: all ids in range plus [`SPARE`].
-pub fn block(min: i32, max: i32) -> Result<u32, RangeError> {
-    needed(min, max).map(|n| n.saturating_add(SPARE))
-}
-
-fn needed(min: i32, max: i32) -> Result<u32, RangeError> {
-    u32::try_from(i64::from(max) - i64::from(min) + 1)
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or(RangeError::BelowMinimum { id: max, min })
+/// Slots for all ids from `min` to `max` and [`SPARE`] more.
+fn block(min: i32, max: i32) -> u64 {
+    let ids = i64::from(max) - i64::from(min) + 1;
+    u64::try_from(ids).unwrap_or(0) + u64::from(SPARE)
 }
 
 /// The ports of one listener and the host that clients are told.
@@ -88,51 +41,28 @@ impl PortMap {
         }
     }
 
-    /// Slots `start, start+1, ..`: `count` of them, or as many as the broker ids up to `max` need.
+    /// Slots `start, start+1, ..`, none beyond `last`: `count` of them, or as many as the broker ids up to `max` need.
     pub fn from_start(
         host: impl Into<String>,
         min: i32,
-        start: u16,
-        count: Option<u32>,
+        (start, last): (u16, u16),
+        count: Option<u16>,
         max: i32,
-    ) -> Result<Self, RangeError> {
-        let count = match count {
-            Some(count) => count,
-            None => block(min, max)?,
-        };
-        let end = u64::from(start) + u64::from(count) - 1;
-        if end > u64::from(u16::MAX) {
-            return Err(RangeError::PortSpace { start, end });
-        }
-        let slots = (0..count)
-            .filter_map(|i| u16::try_from(u32::from(start) + i).ok())
+    ) -> Self {
+        let count = count.map_or_else(|| block(min, max), u64::from);
+        let slots = (start..=last)
+            .take(usize::try_from(count).unwrap_or(usize::MAX))
             .map(|port| Slot {
                 advertised: port,
                 local: port,
             })
             .collect();
-        Ok(PortMap::new(host, min, slots))
+        PortMap::new(host, min, slots)
     }
 
-    /// Checks that broker ids `lowest..=highest` fit. `Ok(false)`: they do, with fewer than two spare ports.
-    pub fn check(&self, lowest: i32, highest: i32) -> Result<bool, RangeError> {
-        if lowest < self.min {
-            return Err(RangeError::BelowMinimum {
-                id: lowest,
-                min: self.min,
-            });
-        }
-        let need = needed(self.min, highest)?;
-        if (need as usize) > self.slots.len() {
-            return Err(RangeError::TooFewPorts {
-                have: self.slots.len(),
-                need,
-                advised: need.saturating_add(SPARE),
-                min: self.min,
-                max: highest,
-            });
-        }
-        Ok(self.slots.len() >= need as usize + SPARE as usize)
+    /// Whether every broker up to id `highest` has a slot, and [`SPARE`] more are left.
+    pub fn has_spare(&self, highest: i32) -> bool {
+        self.slots.len() as u64 >= block(self.min, highest)
     }
 
     /// All slots, in order.
@@ -160,7 +90,7 @@ impl PortMap {
         &self.host
     }
 
-    /// Ports that broker `node` would need.
+    /// Ports that broker `node` would need; below 1 if its id is below the minimum.
     pub fn size_needed(&self, node: i32) -> i64 {
         i64::from(node) - i64::from(self.min) + 1
     }
@@ -176,17 +106,21 @@ mod tests {
             .collect()
     }
 
+    fn counted(min: i32, start: u16, max: i32) -> PortMap {
+        PortMap::from_start("gw", min, (start, u16::MAX), None, max)
+    }
+
     #[test]
     fn worked_example_of_three_brokers() {
-        let map = PortMap::from_start("gw", 1, 6969, None, 3).unwrap();
+        let map = counted(1, 6969, 3);
         assert_eq!(map.slots().len(), 5);
         assert_eq!(ports(&map, &[1, 2, 3]), [6969, 6970, 6971]);
-        assert_eq!(map.check(1, 3), Ok(true));
+        assert!(map.has_spare(3) && !map.has_spare(4));
     }
 
     #[test]
     fn minimum_left_at_zero_shifts_by_one() {
-        let map = PortMap::from_start("gw", 0, 6969, None, 3).unwrap();
+        let map = counted(0, 6969, 3);
         assert_eq!(map.slots().len(), 6);
         assert_eq!(ports(&map, &[1, 2, 3]), [6970, 6971, 6972]);
         assert_eq!(map.node_of_slot(0), Some(0));
@@ -194,43 +128,35 @@ mod tests {
 
     #[test]
     fn sparse_ids_need_every_slot_between() {
-        let map = PortMap::from_start("gw", 100, 6969, None, 300).unwrap();
+        let map = counted(100, 6969, 300);
         assert_eq!(map.slots().len(), 203);
-        assert!(matches!(
-            map.check(100, 400),
-            Err(RangeError::TooFewPorts {
-                need: 301,
-                have: 203,
-                ..
-            })
-        ));
+        assert_eq!(map.address(302), Some(("gw", 7171)));
         assert_eq!(map.address(400), None);
+        assert_eq!(map.size_needed(400), 301);
     }
 
     #[test]
-    fn id_below_the_minimum_is_refused() {
-        let map = PortMap::from_start("gw", 2, 6969, Some(5), 3).unwrap();
-        assert_eq!(
-            map.check(1, 3),
-            Err(RangeError::BelowMinimum { id: 1, min: 2 })
-        );
+    fn an_id_below_the_minimum_has_no_port() {
+        let map = PortMap::from_start("gw", 2, (6969, u16::MAX), Some(5), 3);
         assert_eq!(map.address(1), None);
         assert_eq!(map.address(i32::MIN), None);
+        assert_eq!(counted(9, 6969, 3).address(3), None);
     }
 
     #[test]
-    fn too_few_spares_are_reported_but_allowed() {
-        let map = PortMap::from_start("gw", 1, 6969, Some(4), 3).unwrap();
-        assert_eq!(map.check(1, 3), Ok(false));
+    fn a_count_is_taken_as_it_is() {
+        let map = PortMap::from_start("gw", 1, (6969, u16::MAX), Some(4), 3);
+        assert_eq!(map.slots().len(), 4);
+        assert!(!map.has_spare(3));
     }
 
     #[test]
-    fn range_must_stay_inside_the_port_space() {
-        assert!(matches!(
-            PortMap::from_start("gw", 0, 65_530, None, 10),
-            Err(RangeError::PortSpace { .. })
-        ));
-        assert!(PortMap::from_start("gw", 0, 65_530, Some(6), 3).is_ok());
+    fn counted_ports_stay_where_there_is_room() {
+        assert_eq!(counted(0, 65_530, 10).slots().len(), 6);
+        assert_eq!(counted(0, 65_530, i32::MAX).slots().len(), 6);
+        let map = PortMap::from_start("gw", 1, (8880, 8887), None, 20);
+        assert_eq!(map.address(8), Some(("gw", 8887)));
+        assert_eq!(map.address(9), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use config::Config;
+use config::{Config, Source};
 use devbroker::{DevCluster, Options};
 
 use crate::cli::DevArgs;
@@ -19,9 +19,7 @@ pub(crate) fn run(args: &DevArgs) -> ExitCode {
         }
     };
     // What the user sets wins, KAFKA_BOOTSTRAP_SERVERS included.
-    let source = args
-        .env
-        .source()
+    let source = other_ports(args.env.source())
         .with_host_name("localhost")
         .or_set("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
         .or_set("GATEWAY_MIN_BROKERID", "1")
@@ -32,6 +30,18 @@ pub(crate) fn run(args: &DevArgs) -> ExitCode {
         ready: |config: &Config| print!("{}", welcome(config)),
     };
     run::run(&source, greeting)
+}
+
+/// Where the listener `DEV` is given ports, what else it needs is known.
+fn other_ports(source: Source) -> Source {
+    if source.get("GATEWAY_LISTENER_DEV_PORTS").is_none() {
+        return source;
+    }
+    source
+        .or_set("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
+        .or_set("GATEWAY_LISTENER_DEV_SECURITY_PROTOCOL", "PLAINTEXT")
+        .or_set("GATEWAY_LISTENER_DEV_ROUTING", "port")
+        .or_set("GATEWAY_LISTENER_DEV_ADVERTISED_HOST", "localhost")
 }
 
 /// Starts the brokers on a thread of their own, so that a busy gateway does not starve them; they live as long as the

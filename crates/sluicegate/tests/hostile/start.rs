@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use testkit::http::Request;
 use testkit::{Gateway, GatewayOptions, ports};
 
 use devbroker::Options;
@@ -80,24 +81,183 @@ fn a_port_in_use_is_named_with_its_variable() {
         );
         assert_eq!(status, 1, "{log}");
         assert!(
-            log.contains(variable) && log.contains(&port.to_string()),
+            log.contains(&format!("(set by {variable})")) && log.contains(&port.to_string()),
             "{log}"
         );
     }
 }
 
 #[test]
-fn too_few_ports_and_ids_below_the_minimum_are_refused() {
-    let brokers = Brokers::new(3);
-    let (status, log) = refused(options(&brokers.bootstrap()).port_count(2));
-    assert_eq!(status, 78, "{log}");
+fn an_address_that_is_not_here_is_named_with_its_variable() {
+    let brokers = Brokers::new(1);
+    // Kept for documentation, so that no machine has it (RFC 5737).
+    let (status, log) =
+        refused(options(&brokers.bootstrap()).env("GATEWAY_BIND_HOST", "192.0.2.1"));
+    assert_eq!(status, 1, "{log}");
     assert!(
-        log.contains("GATEWAY_PORT_COUNT") && log.contains("at least 3"),
+        log.contains("cannot bind 192.0.2.1:") && log.contains("(set by GATEWAY_BIND_HOST)"),
         "{log}"
     );
-    let (status, log) = refused(options(&brokers.bootstrap()).env("GATEWAY_MIN_BROKERID", "2"));
+}
+
+#[test]
+fn brokers_without_a_port_keep_nobody_from_the_others() {
+    let brokers = Brokers::new(3);
+    for (variable, value, has_port, advice) in [
+        (
+            "GATEWAY_PORT_COUNT",
+            "2",
+            [1, 2],
+            "GATEWAY_PORT_COUNT has to give at least 3 ports, better 5",
+        ),
+        (
+            "GATEWAY_MIN_BROKERID",
+            "2",
+            [2, 3],
+            "GATEWAY_MIN_BROKERID has to be 1 or less",
+        ),
+    ] {
+        let gateway = options(&brokers.bootstrap())
+            .env(variable, value)
+            .start()
+            .expect("it serves");
+        let answer = call(&mut connect(&gateway.bootstrap()), &metadata(1));
+        assert_eq!(brokers_of(&answer), has_port);
+        assert!(gateway.log().contains(advice), "{}", gateway.log());
+        assert_eq!(without_port(&gateway), 1);
+    }
+}
+
+#[test]
+fn a_broker_that_joins_beyond_the_ports_is_noticed_without_a_client() {
+    let brokers = Brokers::new(3);
+    brokers.stop(3);
+    let gateway = options(&brokers.bootstrap())
+        .env("GATEWAY_PORT_COUNT", "2")
+        .start()
+        .expect("it serves");
+    assert_eq!(without_port(&gateway), 0);
+    brokers.restart(3, None);
+    eventually("the broker to be noticed", || without_port(&gateway) == 1);
+    eventually("it to be said", || {
+        gateway.log().contains("a broker has no port")
+    });
+}
+
+#[test]
+fn ports_of_which_no_broker_has_one_are_refused() {
+    let brokers = Brokers::new(3);
+    let (status, log) = refused(options(&brokers.bootstrap()).env("GATEWAY_MIN_BROKERID", "7"));
     assert_eq!(status, 78, "{log}");
-    assert!(log.contains("GATEWAY_MIN_BROKERID"), "{log}");
+    assert!(
+        log.contains("GATEWAY_MIN_BROKERID: no broker has a port") && log.contains("has 1 to 3"),
+        "{log}"
+    );
+}
+
+#[test]
+fn ports_that_are_counted_leave_the_admin_port_alone() {
+    let brokers = Brokers::new(3);
+    let first = ports::range(3);
+    let counted = GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), &brokers.bootstrap())
+        .env("GATEWAY_PORT_START", &first.to_string())
+        // Empty is as good as not set.
+        .env("GATEWAY_PORT_COUNT", "")
+        .env("GATEWAY_HTTP_PORT", &(first + 2).to_string());
+    let gateway = counted.start().expect("it serves");
+    let answer = call(&mut connect(&gateway.bootstrap()), &metadata(1));
+    assert_eq!(brokers_of(&answer), [1, 2]);
+    let advice = "GATEWAY_PORT_START leaves room for 2 ports, and it needs 3";
+    assert!(gateway.log().contains(advice), "{}", gateway.log());
+}
+
+#[test]
+fn an_address_may_name_its_interface() {
+    let Some(address) = link_local() else {
+        println!("Nothing is tried: no interface has a link-local address.");
+        return;
+    };
+    let brokers = Brokers::new(1);
+    let gateway = options(&brokers.bootstrap())
+        .env("GATEWAY_BIND_HOST", &address)
+        .port_count(1)
+        .start()
+        .expect("it serves");
+    let port = gateway.address(0).replace("127.0.0.1:", "");
+    call(&mut connect(&format!("{address}:{port}")), &metadata(1));
+    // As the way to Kafka.
+    let behind = options(&format!("[{address}]:{port}"))
+        .start()
+        .expect("it serves");
+    assert!(behind.log().contains("ready"));
+}
+
+#[test]
+fn brokers_for_trying_out_take_other_ports_without_an_older_variable() {
+    let first = ports::range(3);
+    let dev = GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), "unused")
+        .without("KAFKA_BOOTSTRAP_SERVERS")
+        .without("GATEWAY_MIN_BROKERID")
+        .without("GATEWAY_BIND_HOST")
+        .without("GATEWAY_ADVERTISED_HOST")
+        .args(&["dev", "--brokers", "1"])
+        .env("GATEWAY_PORT_START", "")
+        .env("GATEWAY_PORT_COUNT", "")
+        .env(
+            "GATEWAY_LISTENER_DEV_PORTS",
+            &format!("{first}-{}", first + 2),
+        );
+    let gateway = dev.start().expect("it serves");
+    let address = format!("127.0.0.1:{first}");
+    let answer = call(&mut connect(&address), &metadata(1));
+    assert_eq!(brokers_of(&answer), [1]);
+    assert!(!gateway.log().contains("deprecated"), "{}", gateway.log());
+}
+
+/// A link-local IPv6 address of this machine with its interface, which it has no meaning without.
+fn link_local() -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let address = u128::from_str_radix(words.first()?, 16).ok()?;
+        let address = std::net::Ipv6Addr::from(address);
+        let is_one = address.segments()[0] == 0xfe80;
+        is_one.then(|| Some(format!("{address}%{}", words.last()?)))?
+    })
+}
+
+/// The brokers of a Metadata answer, version 7.
+fn brokers_of(answer: &[u8]) -> Vec<i32> {
+    let mut rest = &answer[4..];
+    let int = |rest: &mut &[u8]| {
+        let (head, tail) = rest.split_at(4);
+        *rest = tail;
+        i32::from_be_bytes(head.try_into().expect("four bytes"))
+    };
+    let count = int(&mut rest);
+    (0..count)
+        .map(|_| {
+            let id = int(&mut rest);
+            for skipped in 0..2 {
+                let length = i16::from_be_bytes([rest[0], rest[1]]).max(0) as usize;
+                rest = &rest[2 + length..];
+                if skipped == 0 {
+                    int(&mut rest);
+                }
+            }
+            id
+        })
+        .collect()
+}
+
+/// `gateway_brokers_without_port` of the only listener.
+fn without_port(gateway: &Gateway) -> u32 {
+    let scrape = Request::new("GET", "/metrics").basic("admin", "conduktor");
+    let (status, text) = scrape.send(gateway.http_port()).expect("an answer");
+    assert_eq!(status, 200, "{text}");
+    let line = "gateway_brokers_without_port{listener=\"DEFAULT\"} ";
+    let value = text.lines().find_map(|l| l.strip_prefix(line));
+    value.expect("it is shown").parse().expect("a number")
 }
 
 #[test]

@@ -56,6 +56,8 @@ metrics! {
         "Brokers that at least one connection with requests of clients leads to";
     brokers: Gauge, 0 = "gateway_upstream_io_nodes", [],
         "Brokers in the cluster by the last answer of one; 0 if none has answered for a minute";
+    brokers_without_port: Gauge, 1 = "gateway_brokers_without_port", ["listener"],
+        "Brokers that clients of a listener cannot reach, because it has no port for their ids";
 
     // Connections of clients.
     client_sockets: Level, 0 = "gateway_upstream_connections_downstream", [],
