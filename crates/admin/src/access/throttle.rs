@@ -353,8 +353,12 @@ mod tests {
         let times = turns(&throttle, &[("10.9.0.1", "x"), ("10.9.0.2", "y")]).await;
         assert!(times[0] > Some(Duration::ZERO) && times[1] > times[0]);
         tokio::time::advance(MEMORY).await;
-        throttle.lock().failed(network(ip("2001:db8::1")), b"ann", 0);
-        throttle.lock().failed(network(ip("2001:db8::2")), b"ann", 0);
+        throttle
+            .lock()
+            .failed(network(ip("2001:db8::1")), b"ann", 0);
+        throttle
+            .lock()
+            .failed(network(ip("2001:db8::2")), b"ann", 0);
         let state = throttle.lock();
         assert_eq!(state.failed.len(), 1);
     }
