@@ -18,5 +18,6 @@ mod order;
 mod pool;
 mod scripted;
 mod start;
+mod starve_intake;
 mod upstream;
 mod world;
