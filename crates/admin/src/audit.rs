@@ -131,7 +131,8 @@ fn mask(value: &mut Value) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether what a member of this name holds is never shown: passwords, tokens, keys.
+pub fn is_secret(name: &str) -> bool {
     let plain: String = name.chars().filter(|c| c.is_alphanumeric()).collect();
     let plain = plain.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|part| plain.contains(part))

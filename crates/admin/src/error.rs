@@ -37,6 +37,33 @@ impl ApiError {
         self
     }
 
+    /// The same, with what it is about before the sentence.
+    pub(crate) fn at(mut self, what: &str) -> Self {
+        self.msg = format!("{what}: {}", self.msg);
+        self
+    }
+
+    /// The status of an answer with it.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body of an answer with it.
+    pub(crate) fn body(&self) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            title: &'a str,
+            msg: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cause: Option<&'a str>,
+        }
+        Body {
+            title: self.title,
+            msg: &self.msg,
+            cause: self.cause.as_deref(),
+        }
+    }
+
     pub(crate) fn invalid(msg: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "Invalid request", msg)
     }
@@ -120,19 +147,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            title: &'a str,
-            msg: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            cause: Option<&'a str>,
-        }
-        let body = Body {
-            title: self.title,
-            msg: &self.msg,
-            cause: self.cause.as_deref(),
-        };
-        let mut response = json(self.status, &body);
+        let mut response = json(self.status, &self.body());
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Basic realm=\"gateway\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

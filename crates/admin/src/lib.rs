@@ -33,8 +33,9 @@ pub use access::Users;
 pub use api::{
     Api, Asked, Capabilities, Change, Decide, Deployment, Endpoint, NOTHING_KEPT, NameOf, Outcome,
     PhysicalCluster, PhysicalName, Plugin, PluginFault, PluginInfo, Plugins, Properties, Resources,
+    description,
 };
-pub use audit::tell_suppressed;
+pub use audit::{is_secret, tell_suppressed};
 pub use build_info::BuildInfo;
 pub use error::ApiError;
 pub use health::{DEFAULT_UPSTREAM_GRACE, HEARTBEAT_LIMIT, HealthState, Heartbeat};

@@ -78,9 +78,25 @@ fn scopes() {
         }
     }
     put(&server, "i", Some(json!({"username": "u"})));
-    server
-        .call("DELETE", "interceptor/i", "")
-        .error(404, "Interceptor not found");
+    put(&server, "i", Some(json!({"vCluster": null})));
+    let answer = server.call("DELETE", "interceptor/i", r#"{"vCluster":"v","group":"g"}"#);
+    let msg = answer.error(404, "Interceptor not found");
+    assert_eq!(
+        msg,
+        "There is no Interceptor 'i' of group 'g' in virtual cluster 'v'."
+    );
+    assert_eq!(
+        answer.json()["cause"],
+        "There is no Interceptor 'i' of group 'g' in virtual cluster 'v'. There is Interceptor 'i' of all virtual clusters, \
+         Interceptor 'i' of user 'u' in virtual cluster 'passthrough'."
+    );
+    let answer = server.call("DELETE", "interceptor/j", "");
+    let msg = answer.error(404, "Interceptor not found");
+    assert_eq!(
+        msg,
+        "There is no Interceptor 'j' of virtual cluster 'passthrough'."
+    );
+    assert_eq!(answer.json()["cause"], Value::Null);
     server
         .call("DELETE", "interceptor/i", "[]")
         .error(400, "Invalid request");
@@ -165,21 +181,47 @@ fn refusals() {
         with(pointer, value).error(400, "Invalid request");
     }
     let msg = with("/spec/pluginClass", json!("org.example.Other")).error(400, "Unknown plugin");
-    assert!(msg.contains("org.example.Other"), "{msg}");
+    assert!(msg.contains("there is no 'org.example.Other'"), "{msg}");
+    assert!(
+        msg.starts_with("Interceptor 'i' of virtual cluster 'passthrough': "),
+        "{msg}"
+    );
+    let msg = with("/spec/pluginClass", json!("org.example.Anythign")).error(400, "Unknown plugin");
+    assert!(msg.contains(&format!("Did you mean '{PLUGIN}'?")), "{msg}");
+    let known = "io.conduktor.gateway.interceptor.safeguard.FetchPolicyPlugin";
+    let msg = with("/spec/pluginClass", json!(known)).error(400, "Unknown plugin");
+    assert!(
+        msg.contains("the name")
+            && msg.contains("is right, but this version")
+            && msg.contains(PLUGIN),
+        "{msg}"
+    );
     let msg = with("/spec/config", json!({"bad": 1})).error(400, "Invalid plugin configuration");
     assert!(msg.contains("'spec.config.bad' is not known"), "{msg}");
     let scoped = |scope: Value| with("/metadata", json!({"name": "i", "scope": scope}));
     scoped(json!({"vCluster": "w"})).error(404, "Virtual cluster not found");
-    scoped(json!({"group": "x"})).error(404, "Group not found");
+    let answer = scoped(json!({"group": "x"}));
+    answer.error(404, "Group not found");
+    let cause = answer.json()["cause"].to_string();
+    assert!(
+        cause.contains(
+            "of Interceptor 'i' of group 'x' in virtual cluster 'passthrough' refers to it"
+        ),
+        "{cause}"
+    );
     assert_eq!(upserted(&scoped(json!({"username": "nobody"}))), "Created");
     assert_eq!(upserted(&with("/spec/priority", json!(0))), "Created");
     assert_eq!(
         upserted(&scoped(json!({"vCluster": "v", "group": "g"}))),
         "Created"
     );
-    server
+    let msg = server
         .call("DELETE", "group/g", "")
         .error(409, "Still referenced");
+    assert!(
+        msg.contains("Interceptor 'i' of group 'g' in virtual cluster 'v'"),
+        "{msg}"
+    );
     server.handle.shutdown();
 }
 

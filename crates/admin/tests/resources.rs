@@ -377,3 +377,89 @@ fn writes_of_all_kinds_at_once() {
     }
     server.handle.shutdown();
 }
+
+#[test]
+fn several_are_checked_as_if_those_before_were_stored() {
+    let (server, store) = serve_with_store();
+    store.kafka.add(NameOf::Topic, "shared");
+    let of = |kind: &str, metadata: Value, spec: Value| json!({"kind": kind, "apiVersion": "gateway/v2", "metadata": metadata, "spec": spec});
+    let account = |vcluster: &str| {
+        let metadata = json!({"name": "alice", "vCluster": vcluster});
+        of("GatewayServiceAccount", metadata, json!({"type": "LOCAL"}))
+    };
+    let alias = |topic: &str| {
+        let metadata = json!({"name": "a", "vCluster": "new"});
+        of("AliasTopic", metadata, json!({ "physicalName": topic }))
+    };
+    let member = json!({"name": "alice", "vCluster": "new"});
+    let resources = [
+        alias("shared"),
+        of("VirtualCluster", json!({"name": "new"}), json!({})),
+        alias("shared"),
+        alias("missing"),
+        account("new"),
+        account("new"),
+        account("other"),
+        of(
+            "gatewaygroup",
+            json!({"name": "g"}),
+            json!({"members": [member]}),
+        ),
+        of("ConcentrationRule", json!({"name": "r"}), json!({})),
+        of("Topic", json!({"name": "t"}), json!({})),
+        json!(5),
+    ];
+    let body = json!({ "resources": resources }).to_string();
+    for _ in 0..2 {
+        let answer = server.call("POST", "dry-run", &body);
+        assert_eq!(answer.code, 200, "{answer:?}");
+        let answer = answer.json();
+        let results: Vec<String> = answer["results"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|result| match result["upsertResult"].as_str() {
+                Some(result) => result.to_owned(),
+                None => format!("{} {}", result["status"], result["error"]["title"]),
+            })
+            .collect();
+        let missing = "404 \"Virtual cluster not found\"";
+        let invalid = "400 \"Invalid request\"";
+        assert_eq!(
+            results,
+            [
+                missing,
+                "Created",
+                "Created",
+                "404 \"Physical topic not found\"",
+                "Created",
+                "NotChanged",
+                missing,
+                "Created",
+                invalid,
+                invalid,
+                invalid,
+            ],
+            "{answer}"
+        );
+        assert_eq!(
+            answer["results"][7]["resource"]["spec"]["members"][0],
+            member
+        );
+    }
+    assert_eq!(server.call("GET", "virtual-cluster", "").body, "[]");
+    assert_eq!(server.call("GET", "group", "").body, "[]");
+
+    for body in ["", "[]", "{}", r#"{"resources":{}}"#] {
+        let answer = server.call("POST", "dry-run", body);
+        answer.error(400, "Invalid request");
+    }
+    let many = json!({"resources": vec![0; 1001]}).to_string();
+    server
+        .call("POST", "dry-run", &many)
+        .error(400, "Invalid request");
+    let reader = common::credentials(common::READER);
+    let answer = server.send("POST", "/gateway/v2/dry-run", &reader, &body);
+    answer.error(403, "Not allowed");
+    server.handle.shutdown();
+}

@@ -34,14 +34,25 @@ pub(super) async fn list(
 
 /// `PUT` of a rule.
 pub(super) async fn put(RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let mut sent = Sent::read(&body, RULE, &[])?;
-    let name = sent.name(NameRule::Topic);
-    sent.vcluster();
-    sent.faults.into_result()?;
     Query::parse(query.as_deref()).flag("dryMode")?;
-    Err(ApiError::invalid(format!(
-        "{RULE} '{name}' cannot be stored: concentrated topics are not available yet."
-    )))
+    Err(refusal(&body))
+}
+
+/// Why a rule cannot be stored.
+pub(super) fn refusal(body: &[u8]) -> ApiError {
+    let read = || {
+        let mut sent = Sent::read(body, RULE, &[])?;
+        let name = sent.name(NameRule::Topic);
+        sent.vcluster();
+        sent.faults.into_result()?;
+        Ok(name)
+    };
+    match read() {
+        Ok(name) => ApiError::invalid(format!(
+            "{RULE} '{name}' cannot be stored: concentrated topics are not available yet."
+        )),
+        Err(error) => error,
+    }
 }
 
 /// `DELETE` of a rule.

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::body::{Faults, Members, shown};
 use super::resources::Outcome;
@@ -170,15 +171,29 @@ impl std::fmt::Display for NameRule {
 
 /// The answer of a PUT: 200 whatever happened.
 pub(crate) fn upserted(outcome: Outcome, resource: &impl Serialize) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer<'a, R> {
-        resource: &'a R,
-        upsert_result: &'static str,
+    json(StatusCode::OK, &Upserted::new(outcome, resource))
+}
+
+/// The same as one of several answers.
+pub(crate) fn upsert_answer(
+    outcome: Outcome,
+    resource: &impl Serialize,
+) -> serde_json::Result<Box<RawValue>> {
+    to_raw_value(&Upserted::new(outcome, resource))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Upserted<'a, R> {
+    resource: &'a R,
+    upsert_result: &'static str,
+}
+
+impl<'a, R> Upserted<'a, R> {
+    fn new(outcome: Outcome, resource: &'a R) -> Self {
+        Self {
+            resource,
+            upsert_result: outcome.as_str(),
+        }
     }
-    let answer = Answer {
-        resource,
-        upsert_result: outcome.as_str(),
-    };
-    json(StatusCode::OK, &answer)
 }

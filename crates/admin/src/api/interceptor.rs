@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use state::{GatewayGroup, Interceptor, Scope, Snapshot};
+use state::{GatewayGroup, Interceptor, Resource, Scope, Snapshot};
 
 use super::body::{Faults, Given, Members, PASSTHROUGH, shown};
 use super::envelope::{NameRule, Sent, Shown};
@@ -89,6 +89,19 @@ impl Kind for Interceptor {
 
     type Facts = ();
 
+    /// With its scope, as the same name may be there for others.
+    fn called(name: &[&str]) -> String {
+        let part = |at: usize| name.get(at).copied().unwrap_or_default();
+        let [own, vcluster, group, username] = [0, 1, 2, 3].map(part).map(shown);
+        let whose = match [vcluster.as_str(), &group, &username] {
+            ["", "", ""] => "all virtual clusters".to_owned(),
+            [_, "", ""] => format!("virtual cluster '{vcluster}'"),
+            [_, _, ""] => format!("group '{group}' in virtual cluster '{vcluster}'"),
+            _ => format!("user '{username}' in virtual cluster '{vcluster}'"),
+        };
+        format!("{} '{own}' of {whose}", Self::NAME)
+    }
+
     fn of(sent: &mut Sent) -> Self {
         let name = sent.name(Self::NAME_RULE);
         let Sent {
@@ -121,7 +134,10 @@ impl Kind for Interceptor {
 
     fn check_settings(&self, api: &Api) -> Result<(), ApiError> {
         let config: Map<String, Value> = serde_json::from_str(&self.config).unwrap_or_default();
-        api.plugins.check(&self.plugin_class, &config)?;
+        let refused = |error: ApiError| error.at(&with_scope(self));
+        api.plugins
+            .check(&self.plugin_class, &config)
+            .map_err(refused)?;
         api.check_stored()
     }
 
@@ -130,7 +146,7 @@ impl Kind for Interceptor {
     }
 
     fn check(&self, _stored: Option<&Self>, at: &Situation<'_, ()>) -> Result<(), ApiError> {
-        let who = format!("of {} '{}' refers to it.", Self::NAME, shown(&self.name));
+        let who = format!("of {} refers to it.", with_scope(self));
         if let Some(vcluster) = &self.scope.vcluster {
             let cause = format!("metadata.scope.vCluster {who}");
             known_vcluster(at.snapshot, vcluster, cause)?;
@@ -174,6 +190,12 @@ impl Kind for Interceptor {
         };
         Shown::new(Self::NAME, metadata, spec)
     }
+}
+
+/// It as messages call it, with its scope.
+fn with_scope(interceptor: &Interceptor) -> String {
+    let name = interceptor.name();
+    called::<Interceptor>(&name.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A scope in full: a global one says so, since sent back it would mean something else without.

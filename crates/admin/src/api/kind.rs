@@ -8,18 +8,19 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use state::{Changes, Resource, Snapshot};
 use telemetry::targets::HTTP;
 
 use super::body::{Faults, Members, PASSTHROUGH, shown};
-use super::envelope::{NameRule, Sent, upserted};
+use super::envelope::{NameRule, Sent, upsert_answer, upserted};
 use super::physical::PhysicalCluster;
 use super::query::Query;
 use super::resources::{Decide, Outcome, Resources};
 use super::{Api, ApiState};
 use crate::error::{ApiError, json};
 
-/// Resources in the way of a deletion that are named.
+/// Resources that one message names: those in the way of a deletion, or those of the same name.
 const NAMED: usize = 10;
 
 /// A kind of resource as the API offers it.
@@ -35,6 +36,24 @@ pub(crate) trait Kind: Resource {
 
     /// What has to be known of the Kafka cluster before one is stored.
     type Facts: Clone + Send + 'static;
+
+    /// The resource of this name as messages call it.
+    fn called(name: &[&str]) -> String {
+        let (own, vcluster) = match name {
+            [vcluster, own] => (own, Some(vcluster)),
+            [own, ..] => (own, None),
+            [] => (&"", None),
+        };
+        match vcluster {
+            Some(vcluster) => format!(
+                "{} '{}' in virtual cluster '{}'",
+                Self::NAME,
+                shown(own),
+                shown(vcluster)
+            ),
+            None => format!("{} '{}'", Self::NAME, shown(own)),
+        }
+    }
 
     /// Reads `metadata` and `spec`; what is wrong is added to the faults.
     fn of(sent: &mut Sent) -> Self;
@@ -178,6 +197,31 @@ pub(super) async fn delete_named<K: Kind>(
     delete::<K>(&state, vec![vcluster, name.unwrap_or_default()]).await
 }
 
+/// What a PUT of this body would come to if `snapshot` were stored: the answer, and what would change.
+pub(super) async fn tried<K: Kind>(
+    api: &Arc<Api>,
+    snapshot: &Snapshot,
+    physical: &dyn PhysicalCluster,
+    body: &[u8],
+) -> Result<(Box<RawValue>, Changes), ApiError> {
+    let mut sent = Sent::read(body, K::NAME, K::ALSO)?;
+    let wanted = K::of(&mut sent);
+    sent.faults.into_result()?;
+    wanted.check_settings(api)?;
+    let before = stored(snapshot, &wanted);
+    let same = before.filter(|stored| wanted.is_same(stored));
+    let facts = match &same {
+        Some(_) => None,
+        None => Some(wanted.ask(snapshot, physical).await?),
+    };
+    let mut changes = Changes::default();
+    let outcome = upsert(wanted.clone(), api.clone(), facts)(snapshot, &mut changes)?;
+    let resource = same.as_deref().unwrap_or(&wanted);
+    let answer = upsert_answer(outcome, &resource.show(api, false));
+    let answer = answer.map_err(|error| ApiError::internal(format!("No answer: {error}.")))?;
+    Ok((answer, changes))
+}
+
 /// Deletes the one with this name.
 pub(super) async fn delete<K: Kind>(
     state: &ApiState,
@@ -186,7 +230,7 @@ pub(super) async fn delete<K: Kind>(
     let decide = move |snapshot: &Snapshot, changes: &mut Changes| {
         let name: Vec<&str> = name.iter().map(String::as_str).collect();
         let stored = K::table(snapshot).get(&name);
-        let stored = stored.ok_or_else(|| not_found::<K>(&name))?;
+        let stored = stored.ok_or_else(|| missing::<K>(snapshot, &name))?;
         let referrers = stored.referrers(snapshot);
         if !referrers.is_empty() {
             return Err(still_referenced(&called::<K>(&name), &referrers));
@@ -205,6 +249,31 @@ pub(super) fn not_found<K: Kind>(name: &[&str]) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, K::NOT_FOUND, msg)
 }
 
+/// The same, with those of the same name elsewhere: in other virtual clusters, of other scopes.
+fn missing<K: Kind>(snapshot: &Snapshot, name: &[&str]) -> ApiError {
+    let error = not_found::<K>(name);
+    let others = naming::<K>(snapshot, |other| {
+        let other = other.name();
+        let other: Vec<&str> = other.iter().map(String::as_str).collect();
+        own_name(&other) == own_name(name)
+    });
+    match others.is_empty() {
+        true => error,
+        false => {
+            let msg = format!("There is no {}.", called::<K>(name));
+            error.because(format!("{msg} There is {}.", listed(&others)))
+        }
+    }
+}
+
+/// `metadata.name` within all that identifies a resource.
+fn own_name<'a>(name: &[&'a str]) -> &'a str {
+    match name {
+        [_, own] | [own, ..] => own,
+        [] => "",
+    }
+}
+
 /// Refuses a virtual cluster that does not exist. `cause` says who refers to it.
 pub(super) fn known_vcluster(
     snapshot: &Snapshot,
@@ -221,20 +290,7 @@ pub(super) fn known_vcluster(
 
 /// A resource as messages call it.
 pub(super) fn called<K: Kind>(name: &[&str]) -> String {
-    let (own, vcluster) = match name {
-        [vcluster, own] => (own, Some(vcluster)),
-        [own, ..] => (own, None),
-        [] => (&"", None),
-    };
-    match vcluster {
-        Some(vcluster) => format!(
-            "{} '{}' in virtual cluster '{}'",
-            K::NAME,
-            shown(own),
-            shown(vcluster)
-        ),
-        None => format!("{} '{}'", K::NAME, shown(own)),
-    }
+    K::called(name)
 }
 
 /// Those of a table for which `keep` holds, as messages call them.
@@ -347,11 +403,15 @@ fn stored<K: Kind>(snapshot: &Snapshot, wanted: &K) -> Option<Arc<K>> {
 }
 
 fn still_referenced(what: &str, referrers: &[String]) -> ApiError {
-    let named = referrers.iter().take(NAMED).cloned().collect::<Vec<_>>();
-    let more = match referrers.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(", and {more} more"),
-    };
-    let msg = format!("{what} is still used by {}{more}.", named.join(", "));
+    let msg = format!("{what} is still used by {}.", listed(referrers));
     ApiError::new(StatusCode::CONFLICT, "Still referenced", msg)
+}
+
+/// The first of them, and how many more there are.
+fn listed(resources: &[String]) -> String {
+    let named = resources.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    match resources.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{}, and {more} more", named.join(", ")),
+    }
 }

@@ -7,6 +7,7 @@ mod capabilities;
 mod concentration;
 mod declared_acl;
 mod description;
+mod dry_run;
 mod endpoint;
 mod envelope;
 mod group;
@@ -15,6 +16,7 @@ mod json;
 mod kind;
 mod physical;
 mod plugin;
+mod plugin_names;
 mod query;
 mod resources;
 mod service_account;
@@ -43,6 +45,7 @@ use state::{AliasTopic, GatewayGroup, Interceptor, ServiceAccount};
 pub use analytics::Deployment;
 pub(crate) use analytics::show as show_inventory;
 pub use capabilities::{Capabilities, NOTHING_KEPT};
+pub use description::description;
 pub use endpoint::{Endpoint, Properties};
 pub use physical::{Asked, NameOf, PhysicalCluster, PhysicalName};
 pub use plugin::{Plugin, PluginFault, PluginInfo, Plugins};
@@ -140,6 +143,7 @@ pub(crate) fn router(
             "/gateway/v2/interceptor/{name}",
             delete(interceptor::delete),
         )
+        .route("/gateway/v2/dry-run", post(dry_run::all))
         .route("/gateway/v2/plugin", get(plugin::list))
         .route("/gateway/v2/docs", get(docs))
         .route("/gateway/v2/analytics/lived", get(analytics::lived))

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::ApiState;
+use super::plugin_names::why_unknown;
 use crate::error::{ApiError, json};
 
 /// A plugin that is built in.
@@ -62,9 +63,8 @@ impl Plugins {
         let refused = |title, msg: String| ApiError::new(StatusCode::BAD_REQUEST, title, msg);
         let plugin = self.0.iter().find(|plugin| plugin.about().id == id);
         let Some(plugin) = plugin else {
-            let id = super::body::shown(id);
-            let msg = format!("'spec.pluginClass' names no plugin: there is no '{id}'.");
-            return Err(refused("Unknown plugin", msg));
+            let built_in: Vec<String> = self.0.iter().map(|plugin| plugin.about().id).collect();
+            return Err(refused("Unknown plugin", why_unknown(id, &built_in)));
         };
         plugin
             .check(config)

@@ -16,7 +16,7 @@ pub use kind::Kind;
 pub use listener::LISTENER_SETTINGS;
 
 pub(crate) use kind::{decimal, is_host, list, pattern, whole_number};
-pub(crate) use nearest::nearest;
+pub use nearest::nearest;
 
 /// One setting: a variable, a property of a listener block, or a Kafka client property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A hint for a name that is not known.
 
 /// The known name closest to `name`, if it is close enough to be what was meant.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.len() / 5).clamp(2, 6);
     known
         .into_iter()

@@ -42,6 +42,12 @@ pub(super) fn document() -> Option<Bytes> {
     serde_json::to_vec(&describe()).ok().map(Bytes::from)
 }
 
+/// The description of the management API: OpenAPI 3.1 in JSON, as a gateway of this version answers `GET /gateway/v2/docs`.
+/// `None` if it cannot be written, which is a defect.
+pub fn description() -> Option<String> {
+    serde_json::to_string(&describe()).ok()
+}
+
 /// `GET /gateway/v2/docs`.
 pub(super) fn answer(document: Bytes) -> Response {
     (StatusCode::OK, [(CONTENT_TYPE, JSON)], document).into_response()
@@ -62,6 +68,7 @@ fn describe() -> OpenApi {
     concentrated_topics(&mut paths);
     token(&mut paths);
     resolve(&mut paths);
+    dry_run(&mut paths);
     plugins(&mut paths);
     lived(&mut paths);
     status::describe(&mut paths);
@@ -303,6 +310,52 @@ fn resolve(paths: &mut Paths) {
         .response("400", refused("The request is not valid."));
     paths.add_path_operation(
         format!("{ROOT}/interceptor/resolve"),
+        vec![HttpMethod::Post],
+        finished(call),
+    );
+}
+
+fn dry_run(paths: &mut Paths) {
+    let wanted = object(
+        "Resources in the order in which they would be put.",
+        [needed(
+            "resources",
+            list(
+                "At most 1,000 of any kinds.",
+                any_object("A resource as PUT takes it."),
+            ),
+        )],
+    );
+    let result = object(
+        "What a PUT would answer: `resource` and `upsertResult`, or `status` and `error`.",
+        [
+            optional("resource", any_object("The resource.")),
+            optional(
+                "upsertResult",
+                word("What would be done.", ["Created", "Updated", "NotChanged"]),
+            ),
+            optional("status", count("The HTTP status of a refusal.")),
+            optional("error", named(ERROR)),
+        ],
+    );
+    let results = object(
+        "What would come of it.",
+        [needed(
+            "results",
+            list("One for each resource, in the same order.", result),
+        )],
+    );
+    let call = OperationBuilder::new()
+        .operation_id(Some("dry-run"))
+        .tag("Dry run")
+        .summary(Some(
+            "Check resources that depend on each other: each as if those before it had been stored. Stores nothing",
+        ))
+        .request_body(Some(body(wanted, true, None)))
+        .response("200", found(results))
+        .response("400", refused("The request is not valid."));
+    paths.add_path_operation(
+        format!("{ROOT}/dry-run"),
         vec![HttpMethod::Post],
         finished(call),
     );
