@@ -13,14 +13,13 @@ mod tenants;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use cli::{Cli, Command};
+use cli::Command;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    match cli::parse().command {
         Command::Run(args) if args.check_config => cli::check(args.env.env_file.as_deref()),
         Command::Run(args) => run::run(
             &args.env.source(),
@@ -35,13 +34,11 @@ fn main() -> ExitCode {
         Command::Get(args) => client::get(&args),
         Command::Delete(args) => client::delete(&args),
         Command::Token(args) => client::token(&args),
-        Command::Version => {
-            let build = admin::BuildInfo::of_this_build(env!("CARGO_PKG_VERSION"));
-            println!(
-                "sluicegate {} (commit {}, built {})",
-                build.product_version, build.commit, build.time
-            );
-            ExitCode::SUCCESS
-        }
+        Command::Diff(args) => client::diff(&args),
+        Command::Template(args) => client::template(&args),
+        Command::Explain(args) => client::explain(&args),
+        Command::Completion(args) => cli::completion(&args),
+        Command::Man(args) => cli::man(&args),
+        Command::Version => cli::version(),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use config::Secret;
 
@@ -15,6 +16,17 @@ pub(crate) struct ApplyArgs {
     /// Let the gateway check everything, but store nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Show what changes, secrets masked
+    #[arg(long)]
+    pub(crate) print_diff: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) files: Files,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -29,7 +41,7 @@ pub(crate) struct Files {
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// A kind, or all
-    #[arg(value_parser = target)]
+    #[arg(value_parser = targets(), ignore_case = true, hide_possible_values = true)]
     pub(crate) kind: Target,
     /// Only what has this name
     pub(crate) name: Option<String>,
@@ -45,7 +57,13 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     /// Kind of what to delete
-    #[arg(value_parser = kind, required_unless_present = "files", requires = "name")]
+    #[arg(
+        value_parser = kinds(),
+        ignore_case = true,
+        hide_possible_values = true,
+        required_unless_present = "files",
+        requires = "name"
+    )]
     pub(crate) kind: Option<Kind>,
     /// Its name
     pub(crate) name: Option<String>,
@@ -57,6 +75,12 @@ pub(crate) struct DeleteArgs {
         conflicts_with_all = ["kind", "vcluster", "group", "username", "global"]
     )]
     pub(crate) files: Vec<PathBuf>,
+    /// Say what would be deleted, and what stands in the way, but delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Take what is not there for deleted
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
     #[command(flatten)]
     pub(crate) selection: Selection,
     #[command(flatten)]
@@ -76,6 +100,23 @@ pub(crate) struct TokenArgs {
     pub(crate) lifetime: Duration,
     #[command(flatten)]
     pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TemplateArgs {
+    /// A kind
+    #[arg(value_parser = kinds(), ignore_case = true, hide_possible_values = true)]
+    pub(crate) kind: Kind,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Notation::Yaml)]
+    pub(crate) output: Notation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A kind
+    #[arg(value_parser = kinds(), ignore_case = true, hide_possible_values = true)]
+    pub(crate) kind: Kind,
 }
 
 /// Which of those with a name, or of a list.
@@ -139,6 +180,14 @@ pub(crate) enum Format {
     Json,
     /// The most important members, one line each
     Table,
+    /// Kind/name, one line each
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Notation {
+    Yaml,
+    Json,
 }
 
 impl Selection {
@@ -160,18 +209,31 @@ impl Selection {
     }
 }
 
-fn target(text: &str) -> Result<Target, String> {
-    if text.eq_ignore_ascii_case("all") {
-        return Ok(Target::All);
-    }
-    match Kind::of(text) {
-        Some(kind) => Ok(Target::Kind(kind)),
-        None => Err(format!("kinds are {}, and all", Kind::names())),
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(possible)).try_map(|word| known(&word))
+}
+
+fn targets() -> impl TypedValueParser<Value = Target> {
+    let all = PossibleValue::new("all");
+    let values = Kind::ALL.map(possible).into_iter().chain([all]);
+    PossibleValuesParser::new(values).try_map(|word| match word.eq_ignore_ascii_case("all") {
+        true => Ok(Target::All),
+        false => known(&word).map(Target::Kind),
+    })
+}
+
+/// What completions offer and errors list; short names work, too.
+fn possible(kind: Kind) -> PossibleValue {
+    let also = [kind.plural(), kind.path()];
+    let name = PossibleValue::new(kind.name()).aliases(also.into_iter().chain(kind.short()));
+    match kind {
+        Kind::Interceptor => name.alias("GatewayInterceptor"),
+        _ => name,
     }
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
-    Kind::of(text).ok_or_else(|| format!("kinds are {}", Kind::names()))
+fn known(word: &str) -> Result<Kind, String> {
+    Kind::meant(word).ok_or_else(|| format!("kinds are {}", Kind::names()))
 }
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {

@@ -39,13 +39,34 @@ impl Failure {
     pub(crate) fn is_of_all_calls(&self) -> bool {
         match self {
             Failure::NoAnswer { .. } => true,
-            Failure::Refused(refusal) => matches!(refusal.status, 401 | 503),
+            Failure::Refused(refusal) => matches!(refusal.status, 401 | 403 | 503),
             Failure::NotSent(_) | Failure::NotUnderstood(_) => false,
+        }
+    }
+
+    /// Whether the gateway says that there is no such resource.
+    pub(crate) fn is_not_found(&self) -> bool {
+        match self {
+            // A wrong URL is another thing.
+            Failure::Refused(Refusal { status, title, .. }) => {
+                *status == 404 && title.ends_with(" not found")
+            }
+            _ => false,
         }
     }
 }
 
 impl Refusal {
+    /// A refusal that the gateway would give.
+    pub(crate) fn expected(status: u16, title: &str, msg: String) -> Self {
+        Self {
+            status,
+            title: title.to_owned(),
+            msg,
+            cause: None,
+        }
+    }
+
     /// Reads an answer with an error status.
     pub(crate) fn of(status: u16, body: &[u8]) -> Self {
         #[derive(Deserialize, Default)]

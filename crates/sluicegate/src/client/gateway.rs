@@ -26,6 +26,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read, bytes: room for a list of several hundred thousand resources.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
+/// Most resources that are checked in one call; a gateway takes no more.
+const MAX_TOGETHER: usize = 1000;
+
+/// Largest call of that kind, bytes; a gateway takes no larger one.
+const MAX_TOGETHER_BYTES: usize = 5 << 20;
+
+/// What the API is under, below the URL of a gateway.
+const API: &str = "/gateway/v2";
+
 /// Everything but what URLs leave as it is (RFC 3986, 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -78,7 +87,7 @@ impl Gateway {
             .map_err(|error| format!("cannot start: {error}"))?;
         Ok(Self {
             runtime,
-            base: format!("{}/gateway/v2", endpoint.path().trim_end_matches('/')),
+            base: base(endpoint.path()),
             endpoint,
             authorization,
             limits: Limits {
@@ -89,12 +98,46 @@ impl Gateway {
         })
     }
 
-    /// Creates or replaces; gives `Created`, `Updated` or `NotChanged`.
-    pub(crate) fn apply(&self, resource: &Resource, dry_run: bool) -> Result<String, Failure> {
+    /// Creates or replaces, or says what that would do.
+    pub(crate) fn apply(&self, resource: &Resource, dry_run: bool) -> Result<Upserted, Failure> {
         let dry_mode: &[_] = if dry_run { &[("dryMode", "true")] } else { &[] };
         let path = self.path(&[resource.kind.path()], dry_mode);
         let answer = self.call(Method::PUT, &path, Some(&resource.value))?;
-        text_member(&answer, "upsertResult")
+        Upserted::of(json(&answer)?)
+    }
+
+    /// What creating or replacing them one after the other would do. `None` if this gateway cannot say that of so many.
+    pub(crate) fn dry_run(
+        &self,
+        resources: &[Resource],
+    ) -> Result<Option<Vec<Result<Upserted, Failure>>>, Failure> {
+        if resources.len() > MAX_TOGETHER {
+            return Ok(None);
+        }
+        let values = resources.iter().map(|resource| resource.value.clone());
+        let body = Value::Map(vec![(
+            "resources".to_owned(),
+            Value::List(values.collect()),
+        )]);
+        if body.to_json().len() > MAX_TOGETHER_BYTES {
+            return Ok(None);
+        }
+        let answer = match self.call(Method::POST, &self.path(&["dry-run"], &[]), Some(&body)) {
+            // Older gateways, and those of others.
+            Err(Failure::Refused(refusal)) if matches!(refusal.status, 404 | 405 | 413) => {
+                return Ok(None);
+            }
+            answer => json(&answer?)?,
+        };
+        let Some(Value::List(results)) = answer.take("results") else {
+            return Err(Failure::NotUnderstood("it has no 'results'".to_owned()));
+        };
+        if results.len() != resources.len() {
+            return Err(Failure::NotUnderstood(
+                "it has another number of results".to_owned(),
+            ));
+        }
+        Ok(Some(results.into_iter().map(Upserted::of).collect()))
     }
 
     /// Deletes the stored resource that this one would replace.
@@ -150,7 +193,7 @@ impl Gateway {
         members.extend(vcluster.map(|name| ("vCluster".to_owned(), Value::Text(name.to_owned()))));
         let path = self.path(&["token"], &[]);
         let answer = self.call(Method::POST, &path, Some(&Value::Map(members)))?;
-        text_member(&answer, "token")
+        text_member(&json(&answer)?, "token")
     }
 
     fn path(&self, segments: &[&str], query: &[(&str, &str)]) -> String {
@@ -204,16 +247,68 @@ impl Gateway {
     }
 }
 
+/// What a resource came to.
+#[derive(Debug)]
+pub(crate) struct Upserted {
+    /// `Created`, `Updated` or `NotChanged`.
+    pub(crate) result: String,
+    /// The resource as the gateway has it now.
+    pub(crate) resource: Option<Value>,
+}
+
+impl Upserted {
+    /// Out of an answer, or out of one of several, which may be a refusal.
+    fn of(answer: Value) -> Result<Self, Failure> {
+        if let (Some(Value::Number(status)), Some(error)) =
+            (answer.get("status"), answer.get("error"))
+        {
+            let status = status.parse().unwrap_or_default();
+            let refusal = Refusal::of(status, error.to_json().as_bytes());
+            return Err(Failure::Refused(refusal));
+        }
+        let result = text_member(&answer, "upsertResult")?;
+        let resource = answer.take("resource");
+        Ok(Self { result, resource })
+    }
+}
+
+/// Path of the API under the path of a URL, which may name it already.
+fn base(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    let above = path.strip_suffix(API).unwrap_or(path);
+    format!("{}{API}", above.trim_end_matches('/'))
+}
+
 fn json(answer: &[u8]) -> Result<Value, Failure> {
     let text = std::str::from_utf8(answer);
     let text = text.map_err(|error| Failure::NotUnderstood(error.to_string()))?;
     Value::from_json(text).map_err(|error| Failure::NotUnderstood(error.to_string()))
 }
 
-fn text_member(answer: &[u8], name: &str) -> Result<String, Failure> {
-    let answer = json(answer)?;
+fn text_member(answer: &Value, name: &str) -> Result<String, Failure> {
     match answer.get(name).and_then(Value::text) {
         Some(text) => Ok(text.to_owned()),
         None => Err(Failure::NotUnderstood(format!("it has no '{name}'"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_may_name_the_api() {
+        for (path, expected) in [
+            ("/", "/gateway/v2"),
+            ("", "/gateway/v2"),
+            ("/gateway/v2", "/gateway/v2"),
+            ("/gateway/v2/", "/gateway/v2"),
+            ("/proxy", "/proxy/gateway/v2"),
+            ("/proxy/gateway/v2//", "/proxy/gateway/v2"),
+            ("/gateway/v2/gateway/v2", "/gateway/v2/gateway/v2"),
+            ("/my-gateway/v2", "/my-gateway/v2/gateway/v2"),
+        ] {
+            assert_eq!(base(path), expected, "{path}");
+        }
     }
 }

@@ -33,6 +33,58 @@ impl Kind {
         })
     }
 
+    /// The kind that a person means: also plurals, short names, and the names of paths in the admin API.
+    pub(crate) fn meant(word: &str) -> Option<Kind> {
+        let is = |name: &str| word.eq_ignore_ascii_case(name);
+        Kind::of(word).or_else(|| {
+            Kind::ALL
+                .into_iter()
+                .find(|kind| is(kind.plural()) || is(kind.path()) || kind.short().any(is))
+        })
+    }
+
+    /// Its plural.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Kind::VirtualCluster => "VirtualClusters",
+            Kind::AliasTopic => "AliasTopics",
+            Kind::ConcentrationRule => "ConcentrationRules",
+            Kind::GatewayServiceAccount => "GatewayServiceAccounts",
+            Kind::GatewayGroup => "GatewayGroups",
+            Kind::Interceptor => "Interceptors",
+        }
+    }
+
+    /// What else it can be called on the command line.
+    pub(crate) fn short(self) -> impl Iterator<Item = &'static str> {
+        let names: &[&str] = match self {
+            Kind::VirtualCluster => &["vc", "vcluster", "vclusters", "virtual-clusters"],
+            Kind::AliasTopic => &["at", "alias", "aliases", "alias-topics"],
+            Kind::ConcentrationRule => &["cr", "rule", "rules", "concentration-rules"],
+            Kind::GatewayServiceAccount => &[
+                "sa",
+                "account",
+                "accounts",
+                "serviceaccount",
+                "serviceaccounts",
+                "service-accounts",
+            ],
+            Kind::GatewayGroup => &["gg", "groups"],
+            Kind::Interceptor => &["ic", "GatewayInterceptors"],
+        };
+        names.iter().copied()
+    }
+
+    /// The kinds with their short names, one a line, for help texts.
+    pub(crate) fn table() -> String {
+        let mut table = String::from("Kinds, in any letter case, also as plurals:");
+        for kind in Kind::ALL {
+            let short = kind.short().take(3).collect::<Vec<_>>().join(", ");
+            table.push_str(&format!("\n  {:<23}{short}", kind.name()));
+        }
+        table
+    }
+
     /// As it stands in files.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -80,6 +132,28 @@ mod tests {
         }
         assert_eq!(Kind::of("GatewayInterceptor"), Some(Kind::Interceptor));
         assert_eq!(Kind::of("Topic"), None);
+        for name in ["vc", "aliases", "VirtualClusters", "service-account"] {
+            assert_eq!(Kind::of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_people_call_them() {
+        for kind in Kind::ALL {
+            let names = [kind.name(), kind.plural(), kind.path()];
+            for name in names.into_iter().chain(kind.short()) {
+                assert_eq!(Kind::meant(name), Some(kind), "{name}");
+                assert_eq!(Kind::meant(&name.to_uppercase()), Some(kind), "{name}");
+            }
+            assert!(Kind::table().contains(kind.name()));
+        }
+        for name in ["Topic", "v", "", "all"] {
+            assert_eq!(Kind::meant(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn in_the_order_in_which_they_are_applied() {
         assert!(Kind::ALL.is_sorted());
     }
 }

@@ -64,6 +64,17 @@ impl Value {
         }
     }
 
+    /// The member of that name by itself.
+    pub(crate) fn take(self, name: &str) -> Option<Value> {
+        match self {
+            Value::Map(members) => {
+                let member = members.into_iter().find(|(member, _)| member == name);
+                member.map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
     /// The member at the end of a path of names.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&Value> {
         path.iter().try_fold(self, |value, name| value.get(name))

@@ -67,7 +67,24 @@ spec:
     assert_eq!(apply(account)?, "GatewayServiceAccount/alice: Created\n");
     assert_eq!(apply(account)?, "GatewayServiceAccount/alice: NotChanged\n");
     let shown = program.output(&["get", "GatewayServiceAccount", "alice"], "")?;
-    assert_eq!(shown, account);
+    let in_full = account.replace("name: alice\n", "name: alice\n  vCluster: passthrough\n");
+    assert_eq!(shown, in_full);
+    assert_eq!(
+        apply(&in_full)?,
+        "GatewayServiceAccount/alice: NotChanged\n"
+    );
+    let run = program.run_with(
+        &["apply", "-f", "-"],
+        &format!("{account}  comment: none\n"),
+    )?;
+    assert_eq!(
+        (run.status, run.out.as_str()),
+        (0, "GatewayServiceAccount/alice: NotChanged\n")
+    );
+    assert_eq!(
+        run.err,
+        "warning: GatewayServiceAccount/alice: the gateway ignored 'spec.comment'\n"
+    );
     assert_eq!(
         program.output(&["get", "GatewayServiceAccount", "-o", "table"], "")?,
         "GatewayServiceAccount  VCLUSTER     TYPE   EXTERNAL\nalice                  passthrough  LOCAL  -\n"
@@ -152,11 +169,39 @@ fn every_kind_there_and_back() -> Result<()> {
     let bob = "{kind: GatewayServiceAccount, apiVersion: gateway/v2, metadata: {name: bob}, spec: {type: LOCAL}}";
     program.output(&["apply", "-f", "-"], bob)?;
 
+    // Each is checked as if those before it were there, and nothing is stored.
+    for command in [&["apply", "--dry-run", "-f", "-"][..], &["diff", "-f", "-"]] {
+        let run = program.run_with(command, EVERYTHING)?;
+        let refused = run.err.lines().next().unwrap_or_default();
+        assert!(
+            refused.starts_with("AliasTopic/orders (vCluster billing): not ")
+                && refused.contains("shared.orders"),
+            "{}",
+            run.err
+        );
+        assert!(run.err.contains("1 of 5 were not "), "{}", run.err);
+        let created = [
+            "VirtualCluster/billing",
+            "GatewayServiceAccount/alice",
+            "GatewayGroup/team",
+        ];
+        assert!(
+            created.iter().all(|name| run.out.contains(name)),
+            "{}",
+            run.out
+        );
+    }
+    assert_eq!(
+        program.output(&["get", "all", "-o", "name"], "")?,
+        "GatewayServiceAccount/bob\n"
+    );
+
     // What an alias stands for has to be there first.
     let run = program.run_with(&["apply", "-f", "-"], EVERYTHING)?;
     assert_eq!(run.status, 1);
     assert!(
-        run.err.starts_with("AliasTopic/orders: not applied: ")
+        run.err
+            .starts_with("AliasTopic/orders (vCluster billing): not applied: ")
             && run.err.contains("shared.orders"),
         "{}",
         run.err
@@ -175,10 +220,33 @@ fn every_kind_there_and_back() -> Result<()> {
         "\
 VirtualCluster/007: NotChanged
 VirtualCluster/billing: NotChanged
-AliasTopic/orders: Created
-GatewayServiceAccount/alice: NotChanged
+AliasTopic/orders (vCluster billing): Created
+GatewayServiceAccount/alice (vCluster billing): NotChanged
 GatewayGroup/team: NotChanged
 "
+    );
+
+    let run = program.run_with(&["diff", "-f", "-"], EVERYTHING)?;
+    assert_eq!(
+        (run.status, run.out.as_str(), run.err.as_str()),
+        (0, "", "")
+    );
+    let other = EVERYTHING.replace("operation: READ", "operation: WRITE");
+    let run = program.run_with(&["diff", "-f", "-"], &other)?;
+    assert_eq!((run.status, run.err.as_str()), (1, ""));
+    let changed: Vec<&str> = run
+        .out
+        .lines()
+        .filter(|l| l.starts_with(['-', '+']))
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            "--- VirtualCluster/billing (stored)",
+            "+++ VirtualCluster/billing (new)",
+            "-      operation: READ",
+            "+      operation: WRITE"
+        ]
     );
 
     for format in ["yaml", "json"] {
@@ -203,8 +271,25 @@ billing         Standard  true   REST_API  -
     let run = program.run(&["delete", "VirtualCluster", "billing"])?;
     assert_eq!(run.status, 1);
     assert!(run.err.contains("AliasTopic 'orders'"), "{}", run.err);
+    let tried = program.run(&["delete", "--dry-run", "VirtualCluster", "billing"])?;
+    assert_eq!(tried.status, 1);
+    assert!(tried.err.contains("AliasTopic/orders"), "{}", tried.err);
+    let run = program.run(&["delete", "AliasTopic", "orders"])?;
+    assert!(
+        run.err
+            .contains("There is AliasTopic 'orders' in virtual cluster 'billing'."),
+        "{}",
+        run.err
+    );
     let shown = program.output(&["get", "all"], "")?;
+    let tried = program.run_with(&["delete", "--dry-run", "-f", "-"], &shown)?;
+    assert_eq!(
+        (tried.status, tried.out.matches(": Deleted\n").count()),
+        (0, 6),
+        "{tried:?}"
+    );
     let out = program.output(&["delete", "-f", "-"], &shown)?;
+    assert_eq!(out, tried.out);
     assert_eq!(out.matches(": Deleted\n").count(), 6, "{out}");
     assert_eq!(program.run(&["get", "all"])?.out, "");
     Ok(())

@@ -36,12 +36,22 @@ impl Program {
 
     /// Settings by the environment.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Result<Run> {
+        self.run_in(args, &[], input)
+    }
+
+    /// Settings by the environment, which has these variables as well.
+    pub(crate) fn run_in(
+        &self,
+        args: &[&str],
+        variables: &[(&str, &str)],
+        input: &str,
+    ) -> Result<Run> {
         let environment = [
             ("CDK_GATEWAY_BASE_URL", self.url.as_str()),
             ("CDK_GATEWAY_USER", &self.user),
             ("CDK_GATEWAY_PASSWORD", &self.password),
         ];
-        run(args, &environment, input)
+        run(args, &[&environment, variables].concat(), input)
     }
 
     /// What a run prints that ends well and has nothing to complain of.

@@ -50,7 +50,7 @@ spec: {}
 const PASSWORD: &str = "correct horse";
 
 /// A server with fixed answers.
-struct Scripted {
+pub(crate) struct Scripted {
     /// Every request, there before it is answered.
     requests: Arc<Mutex<Vec<Received>>>,
     server: Server,
@@ -58,13 +58,13 @@ struct Scripted {
 
 impl Scripted {
     /// All requests since the last call.
-    fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *requests)
     }
 }
 
-fn scripted(
+pub(crate) fn scripted(
     answer: impl Fn(&Received) -> (u16, String) + Send + 'static,
 ) -> Result<(Scripted, Program)> {
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -78,14 +78,14 @@ fn scripted(
     Ok((Scripted { requests, server }, program))
 }
 
-fn created(_: &Received) -> (u16, String) {
+pub(crate) fn created(_: &Received) -> (u16, String) {
     (
         200,
         r#"{"resource":{},"upsertResult":"Created"}"#.to_owned(),
     )
 }
 
-fn targets(server: &Scripted) -> Vec<String> {
+pub(crate) fn targets(server: &Scripted) -> Vec<String> {
     let received = server.received().into_iter();
     received.map(|request| request.target).collect()
 }
@@ -98,12 +98,12 @@ fn resources_are_applied_in_the_order_they_need() -> Result<()> {
         out,
         "\
 VirtualCluster/billing: Created
-AliasTopic/b: Created
+AliasTopic/b (vCluster billing): Created
 AliasTopic/a: Created
 ConcentrationRule/rule: Created
-GatewayServiceAccount/alice: Created
+GatewayServiceAccount/alice (vCluster billing): Created
 GatewayGroup/group: Created
-Interceptor/cap: Created
+Interceptor/cap (username alice): Created
 "
     );
     let received = server.received();
@@ -184,7 +184,10 @@ fn a_dry_run_says_so() -> Result<()> {
 fn files_are_deleted_in_reverse() -> Result<()> {
     let (server, program) = scripted(|_| (204, String::new()))?;
     let out = program.output(&["delete", "-f", "-"], ONE_OF_EACH)?;
-    assert!(out.starts_with("Interceptor/cap: Deleted\n"), "{out}");
+    assert!(
+        out.starts_with("Interceptor/cap (username alice): Deleted\n"),
+        "{out}"
+    );
     assert!(out.ends_with("VirtualCluster/billing: Deleted\n"), "{out}");
     let received = server.received();
     let asked: Vec<_> = received
@@ -226,6 +229,8 @@ fn one_is_deleted_by_its_name() -> Result<()> {
     let (server, program) = scripted(|_| (204, String::new()))?;
     for (line, target, body) in [
         ("VirtualCluster x", "/virtual-cluster/x", ""),
+        ("vclusters x", "/virtual-cluster/x", ""),
+        ("sa x", "/service-account", r#"{"name":"x"}"#),
         ("gatewaygroup x", "/group/x", ""),
         ("AliasTopic x", "/alias-topic", r#"{"name":"x"}"#),
         (
@@ -286,7 +291,7 @@ fn what_fails_does_not_stop_the_rest() -> Result<()> {
     };
     assert_eq!(
         run.err,
-        failed("b") + &failed("a") + "2 of 7 were not applied.\n"
+        failed("b (vCluster billing)") + &failed("a") + "2 of 7 were not applied.\n"
     );
     Ok(())
 }
@@ -304,6 +309,20 @@ fn what_fails_for_all_is_told_once() -> Result<()> {
         "VirtualCluster/billing: not applied: The given credentials are not valid.\nThe other 6 were not tried.\n7 of 7 were not applied.\n"
     );
     assert_eq!(server.received().len(), 1);
+
+    let (server, program) = scripted(|_| {
+        let body = r#"{"title":"Not allowed","msg":"User 'admin' may only read."}"#;
+        (403, body.to_owned())
+    })?;
+    for command in ["apply", "delete"] {
+        let run = program.run_with(&[command, "-f", "-"], ONE_OF_EACH)?;
+        assert_eq!((run.status, run.out.as_str()), (1, ""));
+        assert_eq!(run.err.matches("may only read").count(), 1, "{}", run.err);
+        assert_eq!(server.received().len(), 1);
+    }
+    let run = program.run_with(&["apply", "--dry-run", "-f", "-"], ONE_OF_EACH)?;
+    assert_eq!(run.err.matches("may only read").count(), 1, "{}", run.err);
+    assert_eq!(targets(&server), ["POST /gateway/v2/dry-run"]);
 
     let port = ports::free();
     let nowhere = Program::new(&format!("http://127.0.0.1:{port}"), "admin", PASSWORD);
@@ -407,7 +426,7 @@ fn what_is_shown_can_be_applied() -> Result<()> {
         let out = program.output(&["apply", "-f", "-"], &shown)?;
         assert_eq!(
             out,
-            "AliasTopic/1.0: NotChanged\nInterceptor/i: NotChanged\n"
+            "AliasTopic/1.0 (vCluster yes): NotChanged\nInterceptor/i (all virtual clusters): NotChanged\n"
         );
         let sent: Vec<String> = server
             .received()
@@ -483,7 +502,11 @@ fn one_kind_or_one_resource() -> Result<()> {
         &["get", "AliasTopic", "a b", "--vcluster", "v", "-o", "json"],
         "",
     )?;
-    assert_eq!(found, pretty);
+    let in_full = pretty.replace(
+        "\"name\": \"g\"\n",
+        "\"name\": \"g\",\n    \"vCluster\": \"passthrough\"\n",
+    );
+    assert_eq!(found, in_full);
     let run = program.run(&["get", "GatewayGroup", "h"])?;
     assert_eq!(
         (run.status, run.err.as_str()),
@@ -559,7 +582,7 @@ fn the_password_comes_from_where_it_is_safe_and_is_never_shown() -> Result<()> {
     let file = scratch.join("password");
     std::fs::write(&file, format!("{PASSWORD}\n")).map_err(Error::io("write"))?;
     let file = file.display().to_string();
-    let url = server.server.url("/behind/a/proxy/");
+    let url = server.server.url("/behind/a/proxy/gateway/v2/");
     let group = scratch.join("group.yaml");
     std::fs::write(&group, "{kind: GatewayGroup, metadata: {name: g}}")
         .map_err(Error::io("write"))?;

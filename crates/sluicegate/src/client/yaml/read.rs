@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::scalar::resolve;
 use crate::client::value::{MAX_DEPTH, Value};
+use crate::client::variables::{Lookup, Marked};
 
 /// How many values a text may have, those behind aliases counted each time.
 const MAX_VALUES: usize = 2_000_000;
@@ -17,6 +18,8 @@ pub(crate) struct Document {
     /// Line it begins at, from 1.
     pub(crate) line: usize,
     pub(crate) value: Value,
+    /// Where its items begin, if it is a list.
+    pub(crate) items: Vec<usize>,
 }
 
 /// What is wrong with a text, and where.
@@ -30,38 +33,44 @@ pub(crate) struct YamlError {
     what: String,
 }
 
-/// Reads all documents; empty ones are left out.
+/// Reads all documents, with values of variables in the place of references to them; empty ones are left out.
 ///
 /// # Errors
-/// The first place where the text is not YAML, or has what has no form in JSON.
-pub(crate) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
+/// The first place where the text is not YAML, or has what has no form in JSON. Or else every reference to a variable that
+/// `lookup` does not know.
+pub(crate) fn read(text: &str, lookup: Lookup<'_>) -> Result<Vec<Document>, Vec<YamlError>> {
+    let marked = Marked::new(text).map_err(|what| {
+        vec![YamlError {
+            line: 1,
+            column: 1,
+            what,
+        }]
+    })?;
     let mut reader = Reader {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str(&marked.text),
+        marked: &marked,
+        lookup,
+        unresolved: Vec::new(),
         anchors: HashMap::new(),
+        items: None,
         values_left: MAX_VALUES,
     };
-    let mut documents = Vec::new();
-    while let Some((event, span)) = reader.next()? {
-        // What is around documents has no content.
-        if matches!(
-            event,
-            Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd
-        ) {
-            reader.anchors.clear();
-            continue;
-        }
-        let line = span.start.line();
-        let Node { value, .. } = reader.node(event, span, MAX_DEPTH)?;
-        if value != Value::Null {
-            documents.push(Document { line, value });
-        }
+    let documents = reader.documents().map_err(|error| vec![error])?;
+    match reader.unresolved.is_empty() {
+        true => Ok(documents),
+        false => Err(reader.unresolved),
     }
-    Ok(documents)
 }
 
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
+    marked: &'a Marked,
+    lookup: Lookup<'a>,
+    /// References that stand for nothing.
+    unresolved: Vec<YamlError>,
     anchors: HashMap<usize, Node>,
+    /// Lines of the items of the list that a document is, while it is read.
+    items: Option<Vec<usize>>,
     values_left: usize,
 }
 
@@ -73,6 +82,31 @@ struct Node {
 }
 
 impl<'a> Reader<'a> {
+    fn documents(&mut self) -> Result<Vec<Document>, YamlError> {
+        let mut documents = Vec::new();
+        while let Some((event, span)) = self.next()? {
+            // What is around documents has no content.
+            if matches!(
+                event,
+                Event::StreamStart
+                    | Event::StreamEnd
+                    | Event::DocumentStart(..)
+                    | Event::DocumentEnd
+            ) {
+                self.anchors.clear();
+                continue;
+            }
+            let line = span.start.line();
+            self.items = Some(Vec::new());
+            let Node { value, .. } = self.node(event, span, MAX_DEPTH)?;
+            let items = self.items.take().unwrap_or_default();
+            if value != Value::Null {
+                documents.push(Document { line, value, items });
+            }
+        }
+        Ok(documents)
+    }
+
     /// The next event that is content or the limit of something.
     fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, YamlError> {
         let event = self.parser.next_event().transpose();
@@ -95,13 +129,17 @@ impl<'a> Reader<'a> {
         self.charge(1, &span)?;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let value = scalar(&text, style, tag.as_deref())
-                    .map_err(|what| YamlError::at(&span, &what))?;
+                let (text, from_variable) = self.filled(&text, &span);
+                let value = scalar(&text, style, tag.as_deref()).map_err(|what| match from_variable {
+                    false => YamlError::at(&span, &what),
+                    true => wrong("what a variable stands for here cannot be read as a value; in quotes it is a text"),
+                })?;
                 (Node { value, size: 1 }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 no_other_tag(tag.as_deref(), "seq").map_err(wrong)?;
-                (self.list(depth)?, anchor)
+                let items = self.items.take().filter(|_| depth + 1 == MAX_DEPTH);
+                (self.list(depth, items)?, anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
                 no_other_tag(tag.as_deref(), "map").map_err(wrong)?;
@@ -123,14 +161,19 @@ impl<'a> Reader<'a> {
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Node, YamlError> {
+    /// `lines` is for the places of its items, if they are wanted.
+    fn list(&mut self, depth: usize, mut lines: Option<Vec<usize>>) -> Result<Node, YamlError> {
         let mut items = Vec::new();
         let mut size = 1;
         loop {
             let (event, span) = self.more()?;
             if matches!(event, Event::SequenceEnd) {
                 let value = Value::List(items);
+                self.items = lines;
                 return Ok(Node { value, size });
+            }
+            if let Some(lines) = &mut lines {
+                lines.push(span.start.line());
             }
             let node = self.node(event, span, depth)?;
             size += node.size;
@@ -144,7 +187,7 @@ impl<'a> Reader<'a> {
         let mut size = 1;
         loop {
             let (event, span) = self.more()?;
-            let name = match event {
+            let (name, from_variable) = match event {
                 Event::MappingEnd => {
                     let value = Value::Map(members);
                     return Ok(Node { value, size });
@@ -152,20 +195,30 @@ impl<'a> Reader<'a> {
                 Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
                     return Err(YamlError::at(&span, "merge keys (<<) are not supported"));
                 }
-                Event::Scalar(text, _, _, None) => text.into_owned(),
+                Event::Scalar(text, _, _, None) => self.filled(&text, &span),
                 _ => return Err(YamlError::at(&span, "a key must be a plain text")),
             };
             if !names.insert(name.clone()) {
-                return Err(YamlError::at(
-                    &span,
-                    &format!("the key '{name}' is there twice"),
-                ));
+                let what = match from_variable {
+                    false => format!("the key '{name}' is there twice"),
+                    true => "this key is there twice".to_owned(),
+                };
+                return Err(YamlError::at(&span, &what));
             }
             let (event, span) = self.more()?;
             let node = self.node(event, span, depth)?;
             size += node.size;
             members.push((name, node.value));
         }
+    }
+
+    /// A scalar with what its references stand for, and whether it had any.
+    fn filled(&mut self, text: &str, span: &Span) -> (String, bool) {
+        let filled = self.marked.fill(text, self.lookup);
+        let problems = filled.problems.iter();
+        self.unresolved
+            .extend(problems.map(|what| YamlError::at(span, what)));
+        (filled.text, filled.from_variable)
     }
 
     fn charge(&mut self, values: usize, span: &Span) -> Result<(), YamlError> {
@@ -224,9 +277,18 @@ impl YamlError {
 mod tests {
     use super::*;
 
+    fn environment(name: &str) -> Option<String> {
+        match name {
+            "NUMBER" => Some("7".to_owned()),
+            "TEXT" => Some("a: [b] # \"c\"\nd: e".to_owned()),
+            "ZEROS" => Some("007".to_owned()),
+            _ => None,
+        }
+    }
+
     #[track_caller]
     fn json_of(text: &str) -> Vec<(usize, String)> {
-        let documents = read(text).unwrap();
+        let documents = read(text, &environment).unwrap();
         documents
             .into_iter()
             .map(|document| (document.line, document.value.to_json()))
@@ -235,7 +297,57 @@ mod tests {
 
     #[track_caller]
     fn refusal(text: &str) -> String {
-        read(text).unwrap_err().to_string()
+        let problems = read(text, &environment).unwrap_err();
+        let problems = problems.iter().map(YamlError::to_string);
+        problems.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn variables_are_values() {
+        let text = "a: ${NUMBER}\nb: \"${NUMBER}\"\nc: ${TEXT}\nd: '${TEXT}'\ne: {f: ${TEXT}, g: x-${NUMBER}}\n# ${UNSET}\n${NUMBER}: $${UNSET}\nh: |\n  ${NUMBER}\n  y\ni: ${UNSET:-}\nj: ${UNSET:-[1]}\n";
+        let value = r#""a: [b] # \"c\"\nd: e""#;
+        assert_eq!(
+            json_of(text)[0].1,
+            format!(
+                r#"{{"a":7,"b":"7","c":{value},"d":{value},"e":{{"f":{value},"g":"x-7"}},"7":"${{UNSET}}","h":"7\ny\n","i":null,"j":"[1]"}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn variables_that_stand_for_nothing() {
+        let found = refusal("a: ${X}\nb: [1, \"y ${Y}\"] # ${Z}\nc: x${ \n");
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!(lines.len(), 3, "{found}");
+        assert!(
+            lines[0].starts_with("line 1, column 4: the environment variable X is not set"),
+            "{found}"
+        );
+        assert!(
+            lines[1].starts_with("line 2, column 8: the environment variable Y"),
+            "{found}"
+        );
+        assert!(lines[2].starts_with("line 3, column 4: '${'"), "{found}");
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_not_shown() {
+        let found = refusal("a: ${ZEROS}\n");
+        assert!(
+            found.starts_with("line 1, column 4: what a variable stands for"),
+            "{found}"
+        );
+        assert!(!found.contains("007"), "{found}");
+        let found = refusal("${ZEROS}: 1\n\"007\": 2\n${ZEROS}: 3\n");
+        assert!(found.contains("there twice"), "{found}");
+        assert!(!refusal("${TEXT}: 1\n${TEXT}: 2\n").contains("[b]"));
+    }
+
+    #[test]
+    fn items_of_a_list_have_lines() {
+        let documents = read("- a\n- [b,\n  c]\n\n- d\n---\nx: [1, 2]\n", &environment).unwrap();
+        assert_eq!(documents[0].items, [1, 2, 5]);
+        assert!(documents[1].items.is_empty());
     }
 
     #[test]

@@ -253,6 +253,9 @@ spec:
             ),
             ("l".repeat(3000), Value::Bool(true)),
         ]);
-        assert_eq!(super::super::read(&write(&value)).unwrap()[0].value, value);
+        assert_eq!(
+            super::super::read(&write(&value), &|_| None).unwrap()[0].value,
+            value
+        );
     }
 }
