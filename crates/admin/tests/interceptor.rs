@@ -180,6 +180,9 @@ fn refusals() {
     ] {
         with(pointer, value).error(400, "Invalid request");
     }
+    let msg = with("/spec/priority", json!(-1)).error(400, "Invalid request");
+    let about = "Interceptor 'i' of virtual cluster 'passthrough': 'spec.priority' must be";
+    assert!(msg.starts_with(about), "{msg}");
     let msg = with("/spec/pluginClass", json!("org.example.Other")).error(400, "Unknown plugin");
     assert!(msg.contains("there is no 'org.example.Other'"), "{msg}");
     assert!(

@@ -53,7 +53,9 @@ pub(super) async fn all(
         let tried = one(&state.api, &snapshot, &*physical, resource.get()).await;
         results.push(match tried {
             Ok((answer, changes)) => {
-                snapshot = Arc::new(changes.applied_to(&snapshot));
+                if let Some(changes) = changes {
+                    snapshot = Arc::new(changes.applied_to(&snapshot));
+                }
                 answer
             }
             Err(error) => refusal(&error)?,
@@ -69,7 +71,7 @@ async fn one(
     snapshot: &Snapshot,
     physical: &dyn PhysicalCluster,
     resource: &str,
-) -> Result<(Box<RawValue>, Changes), ApiError> {
+) -> Result<(Box<RawValue>, Option<Changes>), ApiError> {
     #[derive(Deserialize)]
     struct Head {
         kind: String,

@@ -124,6 +124,13 @@ impl Kind for Interceptor {
         }
     }
 
+    fn refused(&self, error: ApiError) -> ApiError {
+        match self.name.as_str() {
+            "" => error,
+            _ => error.at(&with_scope(self)),
+        }
+    }
+
     fn is_same(&self, stored: &Self) -> bool {
         let without = |interceptor: &Self| Interceptor {
             config: String::new(),
@@ -134,10 +141,9 @@ impl Kind for Interceptor {
 
     fn check_settings(&self, api: &Api) -> Result<(), ApiError> {
         let config: Map<String, Value> = serde_json::from_str(&self.config).unwrap_or_default();
-        let refused = |error: ApiError| error.at(&with_scope(self));
         api.plugins
             .check(&self.plugin_class, &config)
-            .map_err(refused)?;
+            .map_err(|error| self.refused(error))?;
         api.check_stored()
     }
 

@@ -58,6 +58,11 @@ pub(crate) trait Kind: Resource {
     /// Reads `metadata` and `spec`; what is wrong is added to the faults.
     fn of(sent: &mut Sent) -> Self;
 
+    /// A refusal of it, with what a person needs to find it.
+    fn refused(&self, error: ApiError) -> ApiError {
+        error
+    }
+
     /// Whether it is the same as what is stored under its name.
     fn is_same(&self, stored: &Self) -> bool {
         self == stored
@@ -157,7 +162,9 @@ pub(super) async fn put<K: Kind>(
 ) -> Result<Response, ApiError> {
     let mut sent = Sent::read(&body, K::NAME, K::ALSO)?;
     let wanted = K::of(&mut sent);
-    sent.faults.into_result()?;
+    sent.faults
+        .into_result()
+        .map_err(|error| wanted.refused(error))?;
     let dry = Query::parse(query.as_deref()).flag("dryMode")?;
     wanted.check_settings(&state.api)?;
     let resources = state.resources()?;
@@ -197,16 +204,18 @@ pub(super) async fn delete_named<K: Kind>(
     delete::<K>(&state, vec![vcluster, name.unwrap_or_default()]).await
 }
 
-/// What a PUT of this body would come to if `snapshot` were stored: the answer, and what would change.
+/// What a PUT of this body would come to if `snapshot` were stored: the answer, and what would change, if anything.
 pub(super) async fn tried<K: Kind>(
     api: &Arc<Api>,
     snapshot: &Snapshot,
     physical: &dyn PhysicalCluster,
     body: &[u8],
-) -> Result<(Box<RawValue>, Changes), ApiError> {
+) -> Result<(Box<RawValue>, Option<Changes>), ApiError> {
     let mut sent = Sent::read(body, K::NAME, K::ALSO)?;
     let wanted = K::of(&mut sent);
-    sent.faults.into_result()?;
+    sent.faults
+        .into_result()
+        .map_err(|error| wanted.refused(error))?;
     wanted.check_settings(api)?;
     let before = stored(snapshot, &wanted);
     let same = before.filter(|stored| wanted.is_same(stored));
@@ -219,7 +228,7 @@ pub(super) async fn tried<K: Kind>(
     let resource = same.as_deref().unwrap_or(&wanted);
     let answer = upsert_answer(outcome, &resource.show(api, false));
     let answer = answer.map_err(|error| ApiError::internal(format!("No answer: {error}.")))?;
-    Ok((answer, changes))
+    Ok((answer, (outcome != Outcome::NotChanged).then_some(changes)))
 }
 
 /// Deletes the one with this name.

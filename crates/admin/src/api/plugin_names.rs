@@ -120,7 +120,9 @@ fn meant(id: &str, built_in: &[String]) -> Option<String> {
     let known: Vec<String> = built_in.iter().cloned().chain(published()).collect();
     let class = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let classes: Vec<String> = known.iter().map(|name| class(name)).collect();
-    let of_class = nearest(&class(id), classes.iter().map(String::as_str));
+    let near = |name: &str| nearest(name, classes.iter().map(String::as_str));
+    let sought = class(id);
+    let of_class = near(&sought).or_else(|| near(&format!("{sought}Plugin")));
     let found = match of_class.and_then(|near| classes.iter().position(|class| class == near)) {
         Some(at) => known.get(at).cloned(),
         None => None,
