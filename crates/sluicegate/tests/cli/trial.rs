@@ -173,6 +173,34 @@ fn a_dry_run_takes_all_together() -> Result<()> {
 }
 
 #[test]
+fn each_has_its_own_result_whatever_fails_before_it() -> Result<()> {
+    let (_server, program) = scripted(|request: &Received| {
+        let vcluster = r#"{"kind":"VirtualCluster","metadata":{"name":"v"},"spec":{}}"#;
+        let alias = r#"{"kind":"AliasTopic","metadata":{"name":"a","vCluster":"v"},"spec":{"physicalName":"p"}}"#;
+        match request.target.as_str() {
+            "GET /gateway/v2/virtual-cluster" => {
+                (500, r#"{"title":"t","msg":"It failed."}"#.to_owned())
+            }
+            "GET /gateway/v2/alias-topic" => (200, "[]".to_owned()),
+            _ => {
+                let results = [changed(vcluster, "NotChanged"), changed(alias, "Created")];
+                (200, format!(r#"{{"results":[{}]}}"#, results.join(",")))
+            }
+        }
+    })?;
+    let run = program.run_with(&["diff", "-f", "-"], TWO)?;
+    assert_eq!(run.status, 2);
+    assert!(run.out.contains("+  physicalName: p\n"), "{}", run.out);
+    assert!(
+        run.err
+            .starts_with("VirtualCluster/v: not compared: It failed.\n"),
+        "{}",
+        run.err
+    );
+    Ok(())
+}
+
+#[test]
 fn a_gateway_that_cannot_is_asked_for_each() -> Result<()> {
     let (server, program) =
         scripted(
