@@ -103,9 +103,8 @@ fn ids(given: &[Named], findings: &mut Findings) -> Vec<String> {
         if is_id(id) {
             ids.push(id.to_ascii_lowercase());
         } else {
-            findings.problem(Problem::value(
+            findings.problem(Problem::named(
                 &named.variable,
-                &named.value,
                 "KAFKA_<ID>_BOOTSTRAP_SERVERS with an id of up to 50 letters, digits and '-'",
             ));
         }

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 
 use crate::model::{Config, Listener, Store};
 use crate::secret::MASK;
+use crate::settings::without_credentials;
 use crate::upstream::{Cluster, TokenEndpoint, UpstreamSasl, UpstreamTls};
 
 /// Everything the process runs with, inferred values included, as YAML text with secrets as [`MASK`].
@@ -39,10 +40,7 @@ pub fn effective_yaml(config: &Config) -> String {
     y.map("metrics", |y| metrics(y, config));
     if let Some(otlp) = &config.otlp {
         y.map("otlp", |y| {
-            y.text(
-                "endpoint",
-                &crate::settings::without_credentials(&otlp.endpoint),
-            );
+            y.text("endpoint", &otlp.endpoint);
             y.secret("headers", !otlp.headers.is_empty());
             y.millis("timeoutMs", otlp.timeout);
             y.millis("intervalMs", otlp.interval);
@@ -130,10 +128,7 @@ fn security(y: &mut Yaml, config: &Config) {
     });
     if let Some(oauth) = &security.oauth {
         y.map("oauth", |y| {
-            y.text(
-                "jwksUrl",
-                &crate::settings::without_credentials(&oauth.jwks_url),
-            );
+            y.text("jwksUrl", &oauth.jwks_url);
             y.optional("expectedIssuer", oauth.expected_issuer.as_deref());
             y.texts("expectedAudiences", &oauth.expected_audiences);
             y.millis("jwksRefreshMs", oauth.jwks_refresh);
@@ -221,10 +216,7 @@ fn upstream_sasl(y: &mut Yaml, sasl: &UpstreamSasl) {
     let Some(oauth) = &sasl.oauth else { return };
     match &oauth.token_endpoint {
         TokenEndpoint::Url(url) => {
-            y.text(
-                "sasl.oauthbearer.token.endpoint.url",
-                &crate::settings::without_credentials(url),
-            );
+            y.text("sasl.oauthbearer.token.endpoint.url", url);
         }
         TokenEndpoint::File(path) => {
             y.text(
@@ -387,7 +379,7 @@ impl Yaml {
     }
 
     fn text(&mut self, key: &str, value: &str) {
-        let value = quoted(value);
+        let value = quoted(&without_credentials(value));
         self.entry(key, &value);
     }
 
@@ -404,7 +396,8 @@ impl Yaml {
     }
 
     fn texts(&mut self, key: &str, values: &[String]) {
-        let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+        let shown = values.iter().map(|value| without_credentials(value));
+        let values: Vec<_> = shown.map(|value| quoted(&value)).collect();
         self.entry(key, &format!("[{}]", values.join(", ")));
     }
 

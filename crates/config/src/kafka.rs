@@ -10,7 +10,7 @@ use crate::clusters::{Given, MAIN};
 use crate::jaas::Jaas;
 use crate::model::{SecurityProtocol, Store};
 use crate::report::Problem;
-use crate::settings::{Findings, Settings, without_credentials};
+use crate::settings::{Findings, Settings};
 use crate::upstream::{
     Cluster, HostPort, OAuthClient, Role, SaslMechanism, TlsVersion, TokenEndpoint, UpstreamSasl,
     UpstreamSecurity, UpstreamTls,
@@ -164,14 +164,14 @@ impl Reader<'_> {
             return Vec::new();
         };
         let items = list(text, ',');
-        let servers: Option<Vec<_>> = items.iter().map(|item| host_port(item)).collect();
-        match servers {
-            Some(servers) if !servers.is_empty() => servers,
-            _ => {
-                findings.problem(self.properties.problem(setting, EXPECTED));
-                Vec::new()
-            }
+        let servers: Vec<_> = items.iter().map_while(|item| host_port(item)).collect();
+        if servers.len() < items.len() || servers.is_empty() {
+            // The text may hold a login, as URLs of other systems do.
+            let place = format!("{EXPECTED} (server {} is not)", servers.len() + 1);
+            findings.problem(Problem::named(self.variable(setting), place));
+            return Vec::new();
         }
+        servers
     }
 
     fn security(&self, findings: &mut Findings) -> UpstreamSecurity {
@@ -438,8 +438,7 @@ impl Reader<'_> {
                     let problem = self
                         .properties
                         .problem(&property::SASL_JAAS_CONFIG, format!("the option {option}"));
-                    findings
-                        .problem(problem.with(self.variable(setting), &without_credentials(url)));
+                    findings.problem(problem.with(self.variable(setting), url));
                 }
             }
         }

@@ -83,12 +83,9 @@ fn blocks(sorted: &Sorted, host_name: &str, findings: &mut Findings) -> Vec<List
         let (name, suffix) = rest.split_once('_').unwrap_or((rest, ""));
         if !is_name(name) {
             findings.problem(
-                Problem::value(
-                    &given.variable,
-                    &given.value,
-                    format!("{PREFIX}<NAME>_<SETTING>"),
-                )
-                .hint("A listener's name starts with a letter and holds letters and digits only."),
+                Problem::named(&given.variable, format!("{PREFIX}<NAME>_<SETTING>")).hint(
+                    "A listener's name starts with a letter and holds letters and digits only.",
+                ),
             );
             continue;
         }
@@ -96,7 +93,7 @@ fn blocks(sorted: &Sorted, host_name: &str, findings: &mut Findings) -> Vec<List
             .iter()
             .find(|setting| setting.name == suffix)
         else {
-            findings.problem(unknown_setting(&given.variable, &given.value, suffix));
+            findings.problem(unknown_setting(&given.variable, suffix));
             continue;
         };
         let block = blocks.entry(name.to_ascii_uppercase()).or_default();
@@ -126,13 +123,14 @@ fn blocks(sorted: &Sorted, host_name: &str, findings: &mut Findings) -> Vec<List
         .collect()
 }
 
-fn unknown_setting(variable: &str, value: &str, suffix: &str) -> Problem {
+/// The value is not shown: it may be a secret, whatever the name was meant to be.
+fn unknown_setting(variable: &str, suffix: &str) -> Problem {
     let known = LISTENER_SETTINGS.iter().map(|setting| setting.name);
     let expected = format!(
         "one of {} after the listener's name",
         known.clone().collect::<Vec<_>>().join(", ")
     );
-    let problem = Problem::value(variable, value, expected);
+    let problem = Problem::named(variable, expected);
     match nearest(suffix, known.clone()) {
         Some(near) => problem.hint(format!("Did you mean {near}?")),
         None if known

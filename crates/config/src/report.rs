@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::settings::without_credentials;
+
 /// Exit status of a process that refused its configuration (`EX_CONFIG` of sysexits).
 pub const EXIT_CODE: u8 = 78;
 
@@ -210,8 +212,9 @@ impl Notice {
     }
 }
 
-/// A value from outside as one printable, bounded piece of a line.
+/// A value from outside as one printable, bounded piece of a line, without what may be a credential.
 pub(crate) fn printable(value: &str) -> String {
+    let value = without_credentials(value);
     let mut out = String::new();
     for (i, c) in value.chars().enumerate() {
         if i == MAX_ECHO {

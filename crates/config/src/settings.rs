@@ -8,7 +8,7 @@ use regex::Regex;
 
 use crate::catalogue::{Setting, decimal, list, pattern, whole_number};
 use crate::report::{Notice, Problem, Report};
-use crate::secret::Secret;
+use crate::secret::{MASK, Secret};
 
 /// Set values by the name of their setting, with the variable each came from; and what was found while reading them.
 ///
@@ -221,30 +221,41 @@ impl Settings {
         match self.values.get(setting.name) {
             None => Problem::unset(setting.name, expected),
             Some(value) if setting.kind.is_secret() => Problem::named(&value.variable, expected),
-            Some(value) => {
-                Problem::value(&value.variable, &without_credentials(&value.text), expected)
-            }
+            Some(value) => Problem::value(&value.variable, &value.text, expected),
         }
     }
 }
 
-/// Drops `user:password@` from anything that looks like a URL.
+/// A value for a message or a listing. Of what looks like a URL, whatever may be `user:password@`, query or fragment is left out; of
+/// what speaks of passwords, or is a PEM text in place of a file name, nothing is shown.
 pub(crate) fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
+    let lower = text.to_ascii_lowercase();
+    if [
+        "password=",
+        "password =",
+        "password:",
+        "secret=",
+        "-----begin",
+    ]
+    .iter()
+    .any(|sign| lower.contains(sign))
+    {
+        return MASK.to_owned();
+    }
+    let Some((scheme, rest)) = text.split_once("//") else {
         return text.to_owned();
     };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest
-        .get(..authority_end)
-        .and_then(|authority| authority.rfind('@'))
-    {
-        Some(at) => format!(
-            "{scheme}://{}{}",
-            crate::secret::MASK,
-            rest.get(at..).unwrap_or_default()
-        ),
-        None => text.to_owned(),
-    }
+    // A password may hold any character, if the URL was not written by the rules.
+    let (before, rest) = match rest.rfind('@') {
+        Some(at) => (MASK, rest.get(at..).unwrap_or_default()),
+        None => ("", rest),
+    };
+    let end = rest.find(['?', '#']);
+    let (rest, after) = match end {
+        Some(at) => (rest.get(..=at).unwrap_or_default(), MASK),
+        None => (rest, ""),
+    };
+    format!("{scheme}//{before}{rest}{after}")
 }
 
 #[cfg(test)]
@@ -253,11 +264,18 @@ mod tests {
 
     #[test]
     fn credentials_in_a_url_are_not_shown() {
-        assert_eq!(
-            without_credentials("https://u:p@host/x@y"),
-            "https://********@host/x@y"
-        );
-        assert_eq!(without_credentials("https://host/x@y"), "https://host/x@y");
-        assert_eq!(without_credentials("plain@text"), "plain@text");
+        for (given, shown) in [
+            ("https://host/x", "https://host/x"),
+            ("https://u:p@host/x", "https://********@host/x"),
+            ("https://u:p/q?r#s@host/x", "https://********@host/x"),
+            ("https://host/x?key=1&b", "https://host/x?********"),
+            ("https://u@host/x#f", "https://********@host/x#********"),
+            ("//u:p@host", "//********@host"),
+            ("plain@text", "plain@text"),
+            ("LoginModule required Password=x;", "********"),
+            ("-----BEGIN PRIVATE KEY-----", "********"),
+        ] {
+            assert_eq!(without_credentials(given), shown);
+        }
     }
 }

@@ -174,6 +174,7 @@ fn defaults() {
     assert_eq!(config.http.port, 8888);
     assert_eq!(config.limits.max_request_bytes, 104_857_600);
     assert_eq!(config.limits.max_buffered_bytes, 1 << 30);
+    // Half of the open files, a reserve aside.
     assert_eq!(config.limits.max_connections, 523_776);
     assert_eq!(config.limits.connections_max_idle.as_secs(), 600);
     assert_eq!(config.shutdown.drain_timeout.as_secs(), 10);
@@ -455,4 +456,15 @@ fn the_effective_configuration_says_which_metrics_there_are() {
     ] {
         assert!(text.contains(&format!("\n  {line}\n")), "{line} in {text}");
     }
+}
+
+#[test]
+fn more_connections_than_there_are_open_files_for_give_a_warning() {
+    let given = |value| warnings(&[("GATEWAY_MAX_CONNECTIONS", value)]);
+    let about = |lines: Vec<String>| {
+        let about = |line: &String| line.starts_with("GATEWAY_MAX_CONNECTIONS: there may be");
+        lines.iter().filter(|line| about(line)).count()
+    };
+    assert_eq!(about(given("523776")), 0);
+    assert_eq!(about(given("523777")), 1);
 }

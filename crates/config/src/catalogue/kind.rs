@@ -95,7 +95,7 @@ impl Kind {
             Self::Host => is_host(value),
             Self::Topic => is_topic(value),
             Self::Ports => return crate::ports::parse(value).map(|_| ()),
-            Self::Path => !value.contains('\0'),
+            Self::Path => !value.contains(['\0', '\n']) && !value.contains("-----BEGIN"),
             Self::Pattern => pattern(value).is_some(),
             Self::Text | Self::List(_) | Self::Secret | Self::Yaml => true,
         };
