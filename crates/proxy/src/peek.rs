@@ -115,6 +115,10 @@ pub(crate) fn foreign_protocol(bytes: &[u8]) -> Option<&'static str> {
         _ if HTTP.iter().any(|verb| bytes.starts_with(verb)) => {
             Some("an HTTP request on a Kafka port: the admin API is on GATEWAY_HTTP_PORT")
         }
+        // Versions 1 and 2 of it.
+        [b'P', b'R', b'O', b'X', ..] | [b'\r', b'\n', b'\r', b'\n', ..] => Some(
+            "the PROXY protocol, which is not spoken here: switch it off at the load balancer in front",
+        ),
         _ => None,
     }
 }
@@ -175,6 +179,9 @@ mod tests {
     fn mistaken_protocols_get_a_hint() {
         assert!(foreign_protocol(&[0x16, 3, 1, 2]).is_some());
         assert!(foreign_protocol(b"GET / HTTP/1.1").is_some());
+        for header in [&b"PROXY TCP4 10.0.0.1"[..], b"\r\n\r\n\0\r\nQUIT\n"] {
+            assert!(foreign_protocol(header).is_some_and(|hint| hint.contains("PROXY")));
+        }
         assert!(foreign_protocol(&[0, 0, 0, 20]).is_none());
     }
 }

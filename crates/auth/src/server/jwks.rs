@@ -122,14 +122,20 @@ impl KeySet {
     /// Keeps the set fresh, for ever.
     pub(super) async fn run(&self) {
         let mut pause = self.schedule.retry;
+        let mut complaints = Complaints::default();
         loop {
             let wait = match self.refresh().await {
                 Ok(()) => {
+                    if complaints.end() {
+                        tracing::info!("the keys of the identity provider are loaded again");
+                    }
                     pause = self.schedule.retry;
                     self.schedule.refresh
                 }
                 Err(error) => {
-                    tracing::error!(%error, retry_in = ?pause, "cannot load the keys of the identity provider");
+                    if let Some(failures) = complaints.due(error.to_string(), Instant::now()) {
+                        tracing::error!(%error, failures, retry_in = ?pause, "cannot load the keys of the identity provider");
+                    }
                     let wait = pause;
                     pause = pause.saturating_mul(2).min(self.schedule.max_retry);
                     // A retry pause of 0 must not become a busy loop.
@@ -228,6 +234,41 @@ impl KeySet {
     }
 }
 
+/// When a failure that goes on is worth another line in the log.
+#[derive(Default)]
+struct Complaints {
+    /// What was said last, when, and how long to be silent about it.
+    said: Option<(String, Instant, Duration)>,
+    failures: u64,
+}
+
+impl Complaints {
+    /// The same failure is said again after this, then after twice as long, and so on.
+    const FIRST_SILENCE: Duration = Duration::from_secs(300);
+    const MAX_SILENCE: Duration = Duration::from_secs(3600);
+
+    /// The number of failures so far, if they have to be spoken of now.
+    fn due(&mut self, error: String, now: Instant) -> Option<u64> {
+        self.failures += 1;
+        let silence = match &self.said {
+            Some((said, at, silence)) if *said == error => {
+                if now.saturating_duration_since(*at) < *silence {
+                    return None;
+                }
+                (*silence * 2).min(Self::MAX_SILENCE)
+            }
+            _ => Self::FIRST_SILENCE,
+        };
+        self.said = Some((error, now, silence));
+        Some(self.failures)
+    }
+
+    /// It works. Whether there was anything to complain about.
+    fn end(&mut self) -> bool {
+        std::mem::take(self).failures > 0
+    }
+}
+
 fn parse(bytes: &[u8]) -> Result<Vec<Arc<PublicKey>>, FetchError> {
     let keys = jwk::parse_set(bytes).ok_or(FetchError::NotAKeySet)?;
     if keys.is_empty() {
@@ -317,4 +358,29 @@ fn percent_decoded(text: &str) -> Option<String> {
         rest = after;
     }
     String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_goes_on_is_said_rarely() {
+        let mut complaints = Complaints::default();
+        let start = Instant::now();
+        let mut said = Vec::new();
+        // Every ten seconds for a day.
+        for second in (0..24 * 3600).step_by(10) {
+            let now = start + Duration::from_secs(second);
+            if complaints.due("refused".to_owned(), now).is_some() {
+                said.push(second);
+            }
+        }
+        assert_eq!(said[..4], [0, 300, 900, 2100]);
+        assert!(said.len() < 32, "{said:?}");
+        let now = start + Duration::from_secs(24 * 3600);
+        assert_eq!(complaints.due("another one".to_owned(), now), Some(8641));
+        assert!(complaints.end() && !complaints.end());
+        assert_eq!(complaints.due("another one".to_owned(), now), Some(1));
+    }
 }

@@ -1,5 +1,6 @@
 //! What the gateway knows about a backing cluster: its brokers, and what they can do together.
 
+mod mismatch;
 mod refresh;
 mod versions;
 mod view;

@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wire::api::ApiKey;
 
+use super::mismatch::{self, Mismatch};
 use super::versions::{BrokerVersions, Offered};
 use super::view::{Broker, ClusterView, Snapshot, StartError};
 use crate::upstream::call::{CallError, OwnConnection};
@@ -37,13 +38,27 @@ const API_VERSIONS_CAP: i16 = 4;
 const METADATA_CAP: i16 = 12;
 
 #[derive(Debug, thiserror::Error)]
-enum RefreshError {
+pub(super) enum RefreshError {
     #[error(transparent)]
     Dial(#[from] DialError),
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("the broker lacks {0}")]
-    Lacks(&'static str),
+    #[error("{host}:{port}: {error}")]
+    Call {
+        host: String,
+        port: u16,
+        error: CallError,
+    },
+    #[error("{host}:{port}: {what}")]
+    Mismatch {
+        host: String,
+        port: u16,
+        what: Mismatch,
+    },
+    #[error("{host}:{port} lacks {api}")]
+    Lacks {
+        host: String,
+        port: u16,
+        api: &'static str,
+    },
     #[error("the cluster reported no broker")]
     Nobody,
     #[error("no answer within {0:?}")]
@@ -55,7 +70,12 @@ impl RefreshError {
         match self {
             RefreshError::Dial(error) => error.is_security(),
             // In TLS 1.3 the broker judges the client's certificate after the handshake.
-            RefreshError::Call(CallError::Io(error)) => suspect::of_tls(error).is_some(),
+            RefreshError::Call { error, .. } => match error {
+                CallError::Io(error) => suspect::of_tls(error).is_some(),
+                CallError::Foreign(_) => true,
+                _ => false,
+            },
+            RefreshError::Mismatch { .. } => true,
             _ => false,
         }
     }
@@ -64,11 +84,13 @@ impl RefreshError {
     fn suspect(&self) -> &'static str {
         match self {
             RefreshError::Dial(error) => suspect::of_dial(error),
-            RefreshError::Call(CallError::Io(error)) => {
-                suspect::of_tls(error).unwrap_or("security.protocol")
-            }
-            RefreshError::Call(_) => "security.protocol",
-            RefreshError::Lacks(_) | RefreshError::Nobody | RefreshError::TimedOut(_) => {
+            RefreshError::Call {
+                error: CallError::Io(error),
+                ..
+            } => suspect::of_tls(error).unwrap_or("security.protocol"),
+            RefreshError::Call { .. } => "security.protocol",
+            RefreshError::Mismatch { what, .. } => what.suspect(),
+            RefreshError::Lacks { .. } | RefreshError::Nobody | RefreshError::TimedOut(_) => {
                 "bootstrap.servers"
             }
         }
@@ -77,6 +99,8 @@ impl RefreshError {
 
 /// An own connection and what the broker behind it can do.
 struct Contact {
+    host: String,
+    port: u16,
     connection: OwnConnection,
     versions: BrokerVersions,
     metadata_version: i16,
@@ -92,14 +116,15 @@ pub(super) async fn first(
     loop {
         let error = match first_round(view).await {
             Ok(ids) => return Ok(ids),
-            Err(error) if error.is_security() => {
-                return Err(StartError::Refused {
-                    property: error.suspect(),
-                    reason: error.to_string(),
-                });
-            }
-            Err(error) => error,
+            Err(error) if error.is_security() => error,
+            Err(error) => mismatch::recognise(view, error).await,
         };
+        if error.is_security() {
+            return Err(StartError::Refused {
+                property: error.suspect(),
+                reason: error.to_string(),
+            });
+        }
         if Instant::now() + pause >= deadline {
             return Err(StartError::Unreachable {
                 property: error.suspect(),
@@ -128,7 +153,8 @@ async fn first_round(view: &ClusterView) -> Result<(i32, i32), RefreshError> {
     let metadata = contact
         .connection
         .call(&everything, contact.metadata_version)
-        .await?;
+        .await
+        .map_err(|error| contact.failed(error))?;
     let replicas = metadata
         .topics
         .iter()
@@ -209,7 +235,7 @@ async fn round(
     publish(view, metadata, probe_all, &[]).await
 }
 
-async fn ask_brokers(contact: &mut Contact) -> Result<MetadataResponse, CallError> {
+async fn ask_brokers(contact: &mut Contact) -> Result<MetadataResponse, RefreshError> {
     let nothing = MetadataRequest::default()
         .with_topics(Some(Vec::new()))
         .with_allow_auto_topic_creation(false);
@@ -217,6 +243,17 @@ async fn ask_brokers(contact: &mut Contact) -> Result<MetadataResponse, CallErro
         .connection
         .call(&nothing, contact.metadata_version)
         .await
+        .map_err(|error| contact.failed(error))
+}
+
+impl Contact {
+    fn failed(&self, error: CallError) -> RefreshError {
+        RefreshError::Call {
+            host: self.host.clone(),
+            port: self.port,
+            error,
+        }
+    }
 }
 
 /// A connection to any broker that answers: known brokers first, then the bootstrap list.
@@ -234,6 +271,7 @@ async fn contact(view: &ClusterView) -> Result<Contact, RefreshError> {
         .iter()
         .map(|a| (None, a.host.clone(), a.port));
     let mut last = RefreshError::Nobody;
+    let mut may_heal = false;
     for (broker, host, port) in known.into_iter().chain(bootstrap) {
         let error = match timeout(CONTACT_TIMEOUT, probe(view, &host, port)).await {
             Ok(Ok(contact)) => return Ok(contact),
@@ -245,12 +283,25 @@ async fn contact(view: &ClusterView) -> Result<Contact, RefreshError> {
         if let Some(broker) = broker {
             broker.set_failed(true);
         }
+        may_heal |= !error.is_security();
         // What an operator has to mend tells more than a broker that is down.
         if !last.is_security() {
             last = error;
         }
     }
-    Err(last)
+    match last {
+        // One among brokers that are down keeps nobody from waiting for them.
+        RefreshError::Mismatch {
+            host,
+            port,
+            what: Mismatch::Controller,
+        } if may_heal => Err(RefreshError::Lacks {
+            host,
+            port,
+            api: "Metadata",
+        }),
+        last => Err(last),
+    }
 }
 
 async fn probe(view: &ClusterView, host: &str, port: u16) -> Result<Contact, RefreshError> {
@@ -260,13 +311,32 @@ async fn probe(view: &ClusterView, host: &str, port: u16) -> Result<Contact, Ref
         view.dialer.client_id(),
         view.settings.request_timeout.min(ROUND_TIMEOUT),
     );
+    let lacks = |api| RefreshError::Lacks {
+        host: host.to_owned(),
+        port,
+        api,
+    };
     let versions = ask_versions(&mut connection)
-        .await?
-        .ok_or(RefreshError::Lacks("ApiVersions"))?;
-    let metadata_version = versions
-        .best(ApiKey::METADATA, METADATA_CAP)
-        .ok_or(RefreshError::Lacks("Metadata"))?;
+        .await
+        .map_err(|error| RefreshError::Call {
+            host: host.to_owned(),
+            port,
+            error,
+        })?
+        .ok_or_else(|| lacks("ApiVersions"))?;
+    let Some(metadata_version) = versions.best(ApiKey::METADATA, METADATA_CAP) else {
+        return Err(match Mismatch::of_versions(&versions) {
+            Some(what) => RefreshError::Mismatch {
+                host: host.to_owned(),
+                port,
+                what,
+            },
+            None => lacks("Metadata"),
+        });
+    };
     Ok(Contact {
+        host: host.to_owned(),
+        port,
         connection,
         versions,
         metadata_version,

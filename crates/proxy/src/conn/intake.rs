@@ -181,14 +181,27 @@ pub(crate) struct Metered {
 struct Meter {
     allowance: Allowance,
     read: usize,
+    first: [u8; FIRST],
 }
+
+/// Bytes that tell one protocol from another.
+const FIRST: usize = 4;
 
 impl Metered {
     pub(crate) fn new(tcp: TcpStream, allowance: Allowance) -> Metered {
         Metered {
             tcp,
-            meter: Some(Meter { allowance, read: 0 }),
+            meter: Some(Meter {
+                allowance,
+                read: 0,
+                first: [0; FIRST],
+            }),
         }
+    }
+
+    /// What has come first of a handshake.
+    pub(crate) fn first(&self) -> &[u8] {
+        self.meter.as_ref().map_or(&[], |meter| &meter.first)
     }
 
     /// A stream that nothing is paid for.
@@ -215,7 +228,10 @@ impl AsyncRead for Metered {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buffer))?;
         if let Some(meter) = &mut self.meter {
-            meter.read += buffer.filled().len() - before;
+            let bytes = buffer.filled().get(before..).unwrap_or_default();
+            let rest = meter.first.iter_mut().skip(meter.read);
+            rest.zip(bytes).for_each(|(place, byte)| *place = *byte);
+            meter.read += bytes.len();
             if !meter.allowance.hold_now(meter.read) {
                 return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::OutOfMemory,

@@ -155,6 +155,10 @@ enum Failure {
     Left,
     #[error("TLS handshake: {0}")]
     Handshake(io::Error),
+    #[error(
+        "TLS handshake: the client and the gateway have no protocol version, cipher suite or key exchange in common ({0})"
+    )]
+    NothingInCommon(String),
     #[error("the subject of the client's certificate cannot be read: {0}")]
     Subject(String),
     #[error("authentication by {mechanism} failed: {failure}")]
@@ -194,7 +198,7 @@ impl Failure {
             | Failure::SharedLost
             | Failure::Reauthentication(_)
             | Failure::Relay(_) => "broker",
-            Failure::Handshake(_) => "tls",
+            Failure::Handshake(_) | Failure::NothingInCommon(_) => "tls",
             Failure::Budget(_) | Failure::Remembered(_) | Failure::Slow(_) | Failure::Intake(_) => {
                 "limit"
             }
@@ -227,6 +231,7 @@ impl Failure {
                 | Failure::NotOffered { .. }
                 | Failure::Replica { .. }
                 | Failure::SaslState
+                | Failure::NothingInCommon(_)
                 | Failure::Subject(_)
         )
     }
@@ -462,6 +467,11 @@ fn report(
     let catalogue = worker.shared.access.metrics.catalogue();
     catalogue.client_closes.with([reason]).inc();
     match outcome {
+        Ok(End::GaveWay) => {
+            worker.complain(|| {
+                tracing::warn!(target: NETWORK, %peer, "connection closed: the client had not said who it is, and others needed the place");
+            });
+        }
         Ok(end) => {
             tracing::debug!(target: NETWORK, %peer, ?end, "disconnected");
         }

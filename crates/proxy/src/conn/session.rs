@@ -127,8 +127,10 @@ pub(super) async fn introduce(
         None => (Socket::plain(stream), None, None),
         Some(tls) => {
             let stream = Metered::new(stream, intake.allowance(peer.ip()));
-            let accepted = TlsAcceptor::from(tls.current()).accept(stream).await;
-            let mut stream = accepted.map_err(refused_handshake)?;
+            let accepting = TlsAcceptor::from(tls.current()).accept(stream);
+            let accepted = accepting.into_fallible().await;
+            let mut stream =
+                accepted.map_err(|(error, stream)| refused_handshake(error, stream.first()))?;
             stream.get_mut().0.settle();
             let (_, connection) = stream.get_ref();
             let name = connection.server_name().map(str::to_owned);
@@ -206,8 +208,8 @@ fn of_identity(identity: Result<Identity, AuthFailure>) -> Result<Session, Failu
         })
 }
 
-/// A failed handshake is an authentication failure only if it was about the client's certificate.
-fn refused_handshake(error: io::Error) -> Failure {
+/// A failed handshake is an authentication failure only if it was about the client's certificate. `first` is what came first.
+fn refused_handshake(error: io::Error, first: &[u8]) -> Failure {
     use rustls::Error;
     let tls = error
         .get_ref()
@@ -215,12 +217,17 @@ fn refused_handshake(error: io::Error) -> Failure {
     let is_plaintext = matches!(tls, Some(Error::InvalidMessage(_)));
     if is_plaintext {
         return Failure::Hint(
-            "no TLS on a TLS listener: the client's security.protocol does not match",
+            peek::foreign_protocol(first).unwrap_or(
+                "no TLS on a TLS listener: the client's security.protocol does not match",
+            ),
         );
     }
     let reason = match tls {
         Some(Error::NoCertificatesPresented) => FailureReason::CertificateMissing,
         Some(Error::InvalidCertificate(_)) => FailureReason::CertificateRejected,
+        Some(Error::PeerIncompatible(reason)) => {
+            return Failure::NothingInCommon(format!("{reason:?}"));
+        }
         _ => return Failure::Handshake(error),
     };
     Failure::Authentication {
@@ -443,4 +450,35 @@ async fn read(socket: &Socket, buffer: &mut [u8]) -> Result<(), Failure> {
 
 pub(super) async fn write(client: &Socket, frame: &[u8]) -> Result<(), Failure> {
     client.write_all(frame).await.map_err(Failure::Client)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{Error, InvalidMessage, PeerIncompatible};
+
+    use super::*;
+
+    fn refused(error: Error, first: &[u8]) -> Failure {
+        refused_handshake(io::Error::new(io::ErrorKind::InvalidData, error), first)
+    }
+
+    #[test]
+    fn a_handshake_without_a_common_suite_is_worth_a_line() {
+        let nothing = Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon);
+        let failure = refused(nothing, &[0x16, 3, 1, 0]);
+        assert!(failure.is_clients_fault() && failure.kind() == "tls");
+        assert!(failure.to_string().contains("NoCipherSuitesInCommon"));
+    }
+
+    #[test]
+    fn what_is_no_handshake_is_named_if_it_is_known() {
+        let other = || Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        for (first, hint) in [
+            (&b"PROX"[..], "PROXY"),
+            (b"GET ", "HTTP"),
+            (&[0, 0, 0, 20], "security.protocol"),
+        ] {
+            assert!(refused(other(), first).to_string().contains(hint), "{hint}");
+        }
+    }
 }

@@ -30,6 +30,9 @@ pub(crate) enum CallError {
     TimedOut(Duration),
     #[error("an answer of {0} bytes is out of bounds")]
     Size(i64),
+    /// The other side speaks another protocol for certain.
+    #[error("{0}")]
+    Foreign(&'static str),
     #[error("the answer does not belong to the request")]
     Correlation,
     #[error("the answer is malformed: {0}")]
@@ -155,7 +158,10 @@ pub(crate) async fn read_frame(socket: &Socket, limit: usize) -> Result<Bytes, C
     let size = usize::try_from(declared)
         .ok()
         .filter(|size| *size >= 4 && *size <= limit)
-        .ok_or(CallError::Size(declared.into()))?;
+        .ok_or_else(|| match foreign_protocol(prefix) {
+            Some(what) => CallError::Foreign(what),
+            None => CallError::Size(declared.into()),
+        })?;
     // Grown as bytes arrive: a length alone allocates nothing.
     let mut frame = Vec::new();
     while frame.len() < size {
@@ -165,6 +171,18 @@ pub(crate) async fn read_frame(socket: &Socket, limit: usize) -> Result<Bytes, C
         socket.read_exact(&mut frame[filled..]).await?;
     }
     Ok(frame.into())
+}
+
+/// Recognises what is not Kafka by what would be the length of an answer of a gigabyte.
+fn foreign_protocol(prefix: [u8; 4]) -> Option<&'static str> {
+    match &prefix {
+        // An alert or a handshake message.
+        [0x15 | 0x16, 0x03, ..] => {
+            Some("it speaks TLS, and the gateway does not: the listener is SSL or SASL_SSL")
+        }
+        b"HTTP" => Some("it speaks HTTP, so it is no broker"),
+        _ => None,
+    }
 }
 
 /// Decodes the answer to request `R`, after the walker has accepted it.

@@ -191,6 +191,12 @@ impl Dialer {
         }
     }
 
+    /// An open socket without TLS, whatever the settings say: to find out what is wrong with them.
+    pub(crate) async fn without_tls(&self, host: &str, port: u16) -> Result<Socket, DialError> {
+        let (stream, _) = self.connect(host, port).await?;
+        Ok(Socket::plain(stream))
+    }
+
     async fn open(&self, host: &str, port: u16, login: Login) -> Result<Leg, DialError> {
         let (stream, established) = self.connect(host, port).await?;
         let socket = match self.auth.tls() {

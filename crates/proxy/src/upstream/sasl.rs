@@ -10,6 +10,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use thiserror::Error;
 use tokio::time::Instant;
+use wire::error_code::ILLEGAL_SASL_STATE;
 
 use super::call::{self, CallError};
 use crate::socket::Socket;
@@ -30,6 +31,8 @@ pub(crate) enum LoginError {
         mechanism: &'static str,
         offered: String,
     },
+    #[error("the broker asks for no login: its listener is PLAINTEXT or SSL")]
+    NotAsked,
     #[error("the broker rejected the credentials (error {code}): {message}")]
     Rejected { code: i16, message: String },
     #[error(transparent)]
@@ -44,6 +47,8 @@ impl LoginError {
         match self {
             LoginError::Exchange(SaslError::Token(error)) => !error.is_retriable(),
             LoginError::Mechanism { .. }
+            | LoginError::NotAsked
+            | LoginError::Call(CallError::Foreign(_))
             | LoginError::Rejected { .. }
             | LoginError::Exchange(_) => true,
             LoginError::Call(_) | LoginError::Endless => false,
@@ -119,6 +124,12 @@ impl Dialogue {
     /// Takes the broker's answer.
     pub(crate) fn answer(&mut self, answer: Answer) -> Result<Turn, LoginError> {
         match answer {
+            // What a listener without logins answers.
+            Answer::Handshake(response)
+                if response.error_code == ILLEGAL_SASL_STATE && response.mechanisms.is_empty() =>
+            {
+                Err(LoginError::NotAsked)
+            }
             Answer::Handshake(response) if response.error_code != 0 => Err(LoginError::Mechanism {
                 mechanism: self.mechanism,
                 offered: response

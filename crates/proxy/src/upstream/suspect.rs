@@ -49,7 +49,7 @@ pub(crate) fn of_tls(error: &io::Error) -> Option<&'static str> {
 
 fn of_login(error: &LoginError) -> &'static str {
     match error {
-        LoginError::Call(_) | LoginError::Endless => SECURITY_PROTOCOL,
+        LoginError::Call(_) | LoginError::NotAsked | LoginError::Endless => SECURITY_PROTOCOL,
         LoginError::Mechanism { .. } => MECHANISM,
         LoginError::Exchange(SaslError::Token(TokenError::Refused { .. })) => JAAS,
         LoginError::Exchange(SaslError::Token(_) | SaslError::TokenRejected { .. }) => {

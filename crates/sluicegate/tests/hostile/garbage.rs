@@ -108,7 +108,16 @@ fn what_is_sent_to_the_wrong_port_gets_a_hint_in_the_log() {
             assert_closed(&mut client, what);
         }
     }
+    for header in [
+        &b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"[..],
+        b"\r\n\r\n\0\r\nQUIT\n",
+    ] {
+        let mut client = connect(&gateway.bootstrap());
+        push(&mut client, header);
+        assert_closed(&mut client, "PROXY protocol");
+    }
     for hint in [
+        "the PROXY protocol, which is not spoken here",
         "a TLS handshake on a PLAINTEXT listener",
         "an HTTP request on a Kafka port",
     ] {

@@ -1,5 +1,6 @@
 //! Starts that have to wait, and starts that are refused.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use testkit::http::Request;
@@ -258,6 +259,118 @@ fn without_port(gateway: &Gateway) -> u32 {
     let line = "gateway_brokers_without_port{listener=\"DEFAULT\"} ";
     let value = text.lines().find_map(|l| l.strip_prefix(line));
     value.expect("it is shown").parse().expect("a number")
+}
+
+/// Listens, and answers the bytes of each read with what `answer` makes of them; closes when it gives nothing.
+fn listener(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut asked = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut asked) {
+                let Some(answer) = answer(&asked[..count]) else {
+                    break;
+                };
+                if stream.write_all(&answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+/// A broker that knows these API keys, up to version 0, offers these mechanisms, and closes at anything else.
+fn broker(keys: &'static [i16], mechanisms: &'static [&'static str]) -> String {
+    listener(move |asked| {
+        let number = |at: usize| i16::from_be_bytes([asked[at], asked[at + 1]]);
+        let mut answer = asked[8..12].to_vec();
+        match (number(4), number(6)) {
+            (18, version) => {
+                let error = if version == 0 { 0_i16 } else { 35 };
+                answer.extend(error.to_be_bytes());
+                answer.extend((keys.len() as i32).to_be_bytes());
+                for key in keys {
+                    answer.extend([key.to_be_bytes(), [0; 2], [0; 2]].concat());
+                }
+            }
+            (17, _) => {
+                let error = if mechanisms.is_empty() { 34_i16 } else { 33 };
+                answer.extend(error.to_be_bytes());
+                answer.extend((mechanisms.len() as i32).to_be_bytes());
+                for mechanism in mechanisms {
+                    text(&mut answer, mechanism);
+                }
+            }
+            _ => return None,
+        }
+        Some([&(answer.len() as i32).to_be_bytes()[..], &answer].concat())
+    })
+}
+
+#[test]
+fn protocols_that_do_not_fit_are_recognised_and_not_tried_again() {
+    const LOGIN: &[(&str, &str)] = &[
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        (
+            "KAFKA_SASL_JAAS_CONFIG",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p\";",
+        ),
+    ];
+    let tls = || listener(|_| Some(vec![0x15, 3, 3, 0, 2, 2, 40]));
+    let plain = Brokers::new(1);
+    for (address, settings, variable, reason) in [
+        (tls(), &[][..], "KAFKA_SECURITY_PROTOCOL", "it speaks TLS"),
+        (tls(), LOGIN, "KAFKA_SECURITY_PROTOCOL", "it speaks TLS"),
+        (
+            listener(|_| Some(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
+            &[],
+            "KAFKA_SECURITY_PROTOCOL",
+            "it speaks HTTP",
+        ),
+        (
+            plain.bootstrap(),
+            &[("KAFKA_SECURITY_PROTOCOL", "SSL")],
+            "KAFKA_SECURITY_PROTOCOL",
+            "it speaks no TLS",
+        ),
+        (
+            broker(&[3, 17, 18, 36], &["SCRAM-SHA-256", "OAUTHBEARER"]),
+            &[],
+            "KAFKA_SECURITY_PROTOCOL",
+            "it wants a login, and the gateway has none: the listener is SASL_PLAINTEXT or SASL_SSL; it offers SCRAM-SHA-256, OAUTHBEARER",
+        ),
+        (
+            broker(&[3, 17, 18, 36], &[]),
+            LOGIN,
+            "KAFKA_SECURITY_PROTOCOL",
+            "the broker asks for no login",
+        ),
+        (
+            broker(&[18, 52], &[]),
+            &[],
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "it is a KRaft controller",
+        ),
+    ] {
+        let mut options = options(&address).env("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT");
+        for (name, value) in settings {
+            options = options.env(name, value);
+        }
+        let (status, log) = refused(options);
+        assert_eq!(status, 1, "{reason}: {log}");
+        let told = log.lines().any(|line| {
+            line.contains("ERROR")
+                && [variable, reason, &address]
+                    .iter()
+                    .all(|part| line.contains(part))
+        });
+        assert!(told, "{reason}, {address}: {log}");
+        assert!(!log.contains("does not answer yet"), "{log}");
+    }
 }
 
 #[test]

@@ -76,6 +76,34 @@ fn certificates_of_the_gateway() -> Result<()> {
     refused(Listener::MutualTls, &[trust, (store, &strange)], store, "")
 }
 
+/// Each listener of Kafka with the protocol of another one.
+#[test]
+fn protocols_of_other_listeners() -> Result<()> {
+    let world = world()?;
+    let trust = world.stores.pem.trust.display().to_string();
+    let trust = ("ssl.truststore.location", trust.as_str());
+    let (mechanism, right) = (("sasl.mechanism", "PLAIN"), plain(PASSWORD));
+    let jaas = ("sasl.jaas.config", right.as_str());
+    let protocol = "security.protocol";
+    let check =
+        |listener, settings: &[(&str, &str)], reason| refused(listener, settings, protocol, reason);
+    let plaintext = (protocol, "PLAINTEXT");
+    check(Listener::Ssl, &[plaintext], "it speaks TLS")?;
+    check(Listener::SaslSsl, &[plaintext], "it speaks TLS")?;
+    check(Listener::SaslPlaintext, &[plaintext], "it wants a login")?;
+    let ssl = (protocol, "SSL");
+    check(Listener::SaslSsl, &[ssl, trust], "it wants a login")?;
+    check(Listener::Plaintext, &[ssl, trust], "it speaks no TLS")?;
+    check(Listener::SaslPlaintext, &[ssl, trust], "it speaks no TLS")?;
+    let sasl = (protocol, "SASL_PLAINTEXT");
+    let login = [sasl, mechanism, jaas];
+    check(Listener::Plaintext, &login, "asks for no login")?;
+    check(Listener::SaslSsl, &login, "it speaks TLS")?;
+    let sasl_ssl = [(protocol, "SASL_SSL"), mechanism, jaas, trust];
+    check(Listener::Ssl, &sasl_ssl, "asks for no login")?;
+    check(Listener::SaslPlaintext, &sasl_ssl, "it speaks no TLS")
+}
+
 #[test]
 fn passwords_and_users() -> Result<()> {
     let jaas = "sasl.jaas.config";
