@@ -1,0 +1,113 @@
+//! What documents say of the repository is true: its crates, and who depends on whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Members of the workspace that are not under `crates`.
+const BESIDE: [&str; 1] = ["bench"];
+
+#[test]
+fn maps_show_every_crate() {
+    let crates = crates();
+    let folders: BTreeSet<String> = crates.iter().map(|name| folder(name)).collect();
+    for page in ["README.md", "docs/develop.md"] {
+        let listed: BTreeSet<String> = rows(page)
+            .filter_map(|row| row.first().cloned())
+            .filter(|path| path.starts_with("crates/") || BESIDE.contains(&path.as_str()))
+            .collect();
+        assert_eq!(listed, folders, "{page}");
+    }
+    let rooms: BTreeSet<String> = rows("ARCHITECTURE.md")
+        .filter(|row| row.len() == 3)
+        .filter_map(|row| row.first().cloned())
+        .filter(|name| crates.contains(name))
+        .collect();
+    assert_eq!(rooms, crates, "ARCHITECTURE.md");
+}
+
+#[test]
+fn the_table_of_dependencies_is_that_of_the_manifests() {
+    let crates = crates();
+    let text = read(Path::new("ARCHITECTURE.md"));
+    let (_, table) = text
+        .split_once("| crate | depends on |")
+        .expect("the table is there");
+    let told: BTreeMap<String, BTreeSet<String>> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let mut names = quoted(line).into_iter();
+            (names.next().expect("a crate"), names.collect())
+        })
+        .collect();
+    let real: BTreeMap<String, BTreeSet<String>> = crates
+        .iter()
+        .map(|name| (name.clone(), dependencies(name, &crates)))
+        .filter(|(_, dependencies)| !dependencies.is_empty())
+        .collect();
+    assert_eq!(told, real);
+}
+
+/// The crates, as documents call them.
+fn crates() -> BTreeSet<String> {
+    let entries = fs::read_dir(root().join("crates")).expect("a folder");
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.chain(BESIDE.map(str::to_owned)).collect()
+}
+
+fn folder(name: &str) -> String {
+    match BESIDE.contains(&name) {
+        true => name.to_owned(),
+        false => format!("crates/{name}"),
+    }
+}
+
+/// The crates that a crate's manifest names, those for its tests left out.
+fn dependencies(name: &str, crates: &BTreeSet<String>) -> BTreeSet<String> {
+    let manifest = read(&Path::new(&folder(name)).join("Cargo.toml"));
+    let lines = manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['));
+    lines
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|dependency| crates.contains(*dependency))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The rows of all tables of a page, cell by cell, without back quotes.
+fn rows(page: &str) -> impl Iterator<Item = Vec<String>> {
+    let text = read(Path::new(page));
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.into_iter().filter_map(|line| {
+        let inner = line.strip_prefix('|')?.strip_suffix('|')?;
+        let cells = inner.split('|').map(|cell| cell.trim().replace('`', ""));
+        // Of a crate or a folder the first cell may say more.
+        let mut cells: Vec<String> = cells.collect();
+        let first = cells.first_mut()?;
+        *first = first.split(' ').next().unwrap_or_default().to_owned();
+        Some(cells)
+    })
+}
+
+/// What stands between back quotes.
+fn quoted(line: &str) -> Vec<String> {
+    line.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(root().join(path))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
