@@ -124,6 +124,15 @@ fn handshake(client: ClientConfig, server: ServerConfig, host: &str) -> Result<S
 }
 
 #[test]
+fn the_interface_of_an_address_is_no_part_of_its_name() {
+    let plain = server_name("fe80::1").unwrap();
+    for host in ["fe80::1%eth0", "[fe80::1%eth0]", "[fe80::1]"] {
+        assert_eq!(server_name(host).unwrap(), plain, "{host}");
+    }
+    assert!(server_name("10.0.0.1%eth0").is_err());
+}
+
+#[test]
 fn names_and_addresses_are_verified() {
     let authority = authority("ca");
     let broker = issue(
