@@ -8,7 +8,9 @@ use wire::tree::Node;
 
 /// Open to all; the bit field is ours, and 0 without DESCRIBE on the cluster.
 pub(crate) fn describe(request: &Request<'_>) -> Result<Ruling, Error> {
-    if request.access.is_open() || request.decode()?.int("IncludeClusterAuthorizedOperations") == 0
+    if request.access.is_open()
+        || request.access.defers()
+        || request.decode()?.int("IncludeClusterAuthorizedOperations") == 0
     {
         return Ok(Ruling::Forward);
     }

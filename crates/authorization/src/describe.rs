@@ -35,7 +35,8 @@ pub(crate) fn groups(request: &Request<'_>) -> Result<Ruling, Error> {
             told
         }))
     })?;
-    let operations = root.int("IncludeAuthorizedOperations") != 0;
+    let asks_operations = root.int("IncludeAuthorizedOperations") != 0;
+    let operations = asks_operations && !request.access.defers();
     let shows_topics = request.api != ApiKey::DESCRIBE_GROUPS && request.access.is_checked();
     if root.list(requested).is_empty() || !(operations || shows_topics) {
         return Ok(request.partly(&root, requested, "Groups", denied));
@@ -125,7 +126,9 @@ pub(crate) fn topic_partitions(request: &Request<'_>) -> Result<Ruling, Error> {
         .flatten()
         .map(str::to_owned)
         .unwrap_or_default();
-    let listed = root.list("Topics").is_empty() && !request.access.unlimited();
+    // Where Kafka decides, only it knows whose topics to list.
+    let lists = !request.access.unlimited() && !request.access.defers();
+    let listed = root.list("Topics").is_empty() && lists;
     if listed {
         let Some(names) = request.topics.all() else {
             return Ok(Ruling::ListTopics);
@@ -191,8 +194,10 @@ fn describe_topic(view: &AclView, topic: &mut Record<'_>) -> bool {
         return false;
     };
     let visible = view.permits(Operation::Describe, ResourceType::Topic, name);
-    let bits = view.operations(ResourceType::Topic, name);
-    topic.set("TopicAuthorizedOperations", Node::Int(bits.into()));
+    if !view.defers() {
+        let bits = view.operations(ResourceType::Topic, name);
+        topic.set("TopicAuthorizedOperations", Node::Int(bits.into()));
+    }
     visible
 }
 

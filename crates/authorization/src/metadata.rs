@@ -39,7 +39,8 @@ pub(crate) fn judge(request: &Request<'_>) -> Result<Ruling, Error> {
         root.set("Topics", Node::Null);
     }
     let uncreatable = uncreatable(request, &root)?;
-    let flag = |name: &str| root.int(name) != 0;
+    // Kafka says itself what may be done, where it decides.
+    let flag = |name: &str| root.int(name) != 0 && !access.defers();
     let topic_operations = flag("IncludeTopicAuthorizedOperations");
     let cluster_operations =
         flag("IncludeClusterAuthorizedOperations").then(|| cluster_operations(request.access));

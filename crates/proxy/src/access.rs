@@ -146,7 +146,7 @@ impl Security {
     fn view(&self, acls: &Acls, tenant: &Place, identity: &Identity, host: &str) -> AclView {
         let (enabled, is_super) = match tenant {
             Place::Passthrough(_) => (
-                self.acl_enabled,
+                self.acl_enabled && self.mode == SecurityMode::GatewayManaged,
                 self.super_users.iter().any(|user| **user == *identity.name),
             ),
             Place::Within(tenant) => (
@@ -170,6 +170,7 @@ impl Security {
         };
         let view = view
             .observed_by(Arc::new(watch))
+            .deferring(self.mode == SecurityMode::KafkaManaged)
             .creating(self.auto_creation);
         match tenant {
             Place::Passthrough(_) => view.hiding(self.own_names.clone()),
@@ -356,7 +357,15 @@ impl View {
     fn new(latest: &mut Latest, security: &Security, identity: &Identity, host: &str) -> View {
         let acls = Arc::clone(latest.acls.load());
         let tenants = Arc::clone(latest.tenants.load());
-        let place = Place::of(identity, &tenants);
+        let place = match Place::of(identity, &tenants) {
+            // Names are Kafka's where it knows the clients.
+            Place::Passthrough(_) | Place::Within(_)
+                if security.mode == SecurityMode::KafkaManaged =>
+            {
+                Place::Passthrough(None)
+            }
+            place => place,
+        };
         View {
             rights: security.view(&acls, &place, identity, host),
             acls,
@@ -428,16 +437,22 @@ impl Access {
     /// Whether requests of `api` have to be judged.
     pub(crate) fn is_guarded(&self, security: &Security, api: ApiKey) -> bool {
         self.refresh(security);
+        let is_about_acls = matches!(
+            api,
+            ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS
+        );
+        if security.mode == SecurityMode::KafkaManaged
+            && (is_about_acls || matches!(api, ApiKey::SASL_HANDSHAKE | ApiKey::SASL_AUTHENTICATE))
+        {
+            return false;
+        }
         let View { place, rights, .. } = &*self.view.borrow();
         matches!(place, Place::Gone) // whoever judges ends the connection
             || rights.enabled()
             || rights.is_narrowed()
             || place.tenant().is_some()
             || (api == ApiKey::METADATA && !rights.auto_creation())
-            || matches!(
-                api,
-                ApiKey::DESCRIBE_ACLS | ApiKey::CREATE_ACLS | ApiKey::DELETE_ACLS
-            )
+            || is_about_acls
     }
 
     fn refresh(&self, security: &Security) {

@@ -1,6 +1,6 @@
 //! Names of topics by their ids (KIP-516) and the list of all: what access control and virtual clusters need to know of the topics of Kafka.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ pub(crate) struct Known {
     names: Arc<Names>,
     targets: Arc<Ids>,
     all: Option<Listing>,
+    /// What stands for the name of any other topic.
+    others: Option<Arc<str>>,
 }
 
 impl Topics {
@@ -188,6 +190,26 @@ impl Topics {
         Ok(())
     }
 
+    /// The ids of these topics. All other ids are given a name that is none: for who only has to tell these topics from others.
+    pub(crate) async fn told_apart(
+        &self,
+        names: &HashSet<String>,
+    ) -> Result<Known, TransportError> {
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let looked_up = self.look_up(&wanted).await;
+        let targets = self.targets.load_full();
+        let id = |name: &&str| Some((targets.get(*name)?.0?, Arc::from(*name)));
+        let names: Names = wanted.iter().filter_map(id).collect();
+        // Ids stay what they were while Kafka is away; but without any nothing could be told apart.
+        match looked_up {
+            Err(error) if names.is_empty() => Err(error),
+            _ => Ok(Known {
+                others: Some(Arc::from("")),
+                ..self.known(Arc::new(names), None)
+            }),
+        }
+    }
+
     /// The topics of not long ago.
     pub(crate) async fn listing(&self) -> Result<Listing, TransportError> {
         let since = Instant::now().checked_sub(LISTING_FOR);
@@ -221,6 +243,7 @@ impl Topics {
             names,
             targets: self.targets.load_full(),
             all,
+            others: None,
         }
     }
 
@@ -269,6 +292,7 @@ impl Known {
             names: Arc::default(),
             targets: Arc::default(),
             all: None,
+            others: None,
         }
     }
 }
@@ -302,7 +326,7 @@ impl<'k> Seen<'k> {
 
 impl TopicNames for Seen<'_> {
     fn name(&self, id: &[u8; 16]) -> Option<Arc<str>> {
-        let name = self.known.names.get(id);
+        let name = self.known.names.get(id).or(self.known.others.as_ref());
         match self.tenant {
             None => name.cloned(),
             Some(tenant) => tenant.topic_of_id(id, self.known),

@@ -29,6 +29,7 @@ pub struct AclView {
     namespace: Option<Arc<dyn Namespace>>,
     declared: bool,
     auto_creation: bool,
+    defers: bool,
 }
 
 #[derive(Clone)]
@@ -54,6 +55,7 @@ impl AclView {
             namespace: None,
             declared: false,
             auto_creation: true,
+            defers: false,
         }
     }
 
@@ -67,6 +69,7 @@ impl AclView {
             namespace: None,
             declared: false,
             auto_creation: true,
+            defers: false,
         }
     }
 
@@ -95,6 +98,7 @@ impl AclView {
             namespace: None,
             declared: false,
             auto_creation: true,
+            defers: false,
         }
     }
 
@@ -151,6 +155,17 @@ impl AclView {
     /// Whether topics come into being by being asked for.
     pub fn auto_creation(&self) -> bool {
         self.auto_creation
+    }
+
+    /// Kafka decides what the client may do, and says so in its answers; here names are hidden only.
+    pub fn deferring(mut self, defers: bool) -> AclView {
+        self.defers = defers;
+        self
+    }
+
+    /// Whether Kafka decides what the client may do.
+    pub fn defers(&self) -> bool {
+        self.defers
     }
 
     /// Whether access control lists are on.

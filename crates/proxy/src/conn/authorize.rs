@@ -141,8 +141,7 @@ impl Made {
 impl Connection {
     /// Whether requests of `api` have to be judged.
     pub(super) fn is_guarded(&self, api: ApiKey) -> bool {
-        let security = &self.worker.shared.access;
-        security.mode == SecurityMode::GatewayManaged && self.access.is_guarded(security, api)
+        self.access.is_guarded(&self.worker.shared.access, api)
     }
 
     /// Judges the request at the beginning of the window. Takes it out of the window unless it goes on as it is.
@@ -465,8 +464,19 @@ impl Connection {
         self.look_up_targets(tenant).await?;
         match ids.is_empty() && tenant.is_none_or(|tenant| !tenant.has_aliases()) {
             true => Ok(Known::nothing()),
-            false => self.topics().names(&ids).await.map_err(no_names),
+            false => self.names_of(&ids).await,
         }
+    }
+
+    /// The names of topics by their ids, as far as they matter here.
+    async fn names_of(&self, ids: &[[u8; 16]]) -> Result<Known, Failure> {
+        let security = &self.worker.shared.access;
+        let known = match security.mode {
+            SecurityMode::GatewayManaged => self.topics().names(ids).await,
+            // Kafka knows whose the others are, and perhaps does not show them to the gateway.
+            SecurityMode::KafkaManaged => self.topics().told_apart(&security.own_names).await,
+        };
+        known.map_err(no_names)
     }
 
     async fn look_up_targets(&self, tenant: Option<&Tenant>) -> Result<(), Failure> {
@@ -682,7 +692,7 @@ impl Connection {
             .map_err(|error| Failure::Judgement(error.to_string()))?;
         match ids.is_empty() {
             true => Ok(Known::nothing()),
-            false => self.topics().names(&ids).await.map_err(no_names),
+            false => self.names_of(&ids).await,
         }
     }
 }
@@ -704,7 +714,7 @@ impl Connection {
             }
             TopicRef::Name(name) => Some(Arc::from(name)),
             TopicRef::Id(id) => {
-                let known = self.topics().names(&[id]).await.map_err(no_names)?;
+                let known = self.names_of(&[id]).await?;
                 Seen::of(&known, tenant.as_deref()).name(&id)
             }
         };

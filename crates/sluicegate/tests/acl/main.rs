@@ -30,6 +30,7 @@ mod principals;
 mod questions;
 #[path = "../shared/records.rs"]
 mod records;
+mod relaying;
 #[path = "../shared/versions.rs"]
 mod versions;
 #[path = "../shared/way.rs"]

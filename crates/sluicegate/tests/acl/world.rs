@@ -100,6 +100,28 @@ impl World {
     }
 }
 
+/// A gateway that leaves logins and rights to the brokers, as a super user of theirs, and the way through it.
+pub(crate) fn relaying(world: &World, cluster_id: &str) -> Result<(Gateway, Way)> {
+    let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+    let jaas = format!("{module} required username=\"{ROOT}\" password=\"{PASSWORD}\";");
+    let process = gateway_options_at(&world.cluster, Listener::SaslPlaintext)
+        .env("GATEWAY_CLUSTER_ID", cluster_id)
+        .env("GATEWAY_SECURITY_MODE", "KAFKA_MANAGED")
+        .env("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", "false")
+        .env("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+        .env("KAFKA_SASL_MECHANISM", "PLAIN")
+        .env("KAFKA_SASL_JAAS_CONFIG", &jaas)
+        .without("GATEWAY_USER_POOL_SECRET_KEY")
+        .without("GATEWAY_ACL_ENABLED")
+        .without("GATEWAY_SUPER_USERS")
+        .start()?;
+    let way = Way {
+        side: Side::through(&process)?,
+        passwords: world.direct.passwords.clone(),
+    };
+    Ok((process, way))
+}
+
 /// One way to the brokers.
 pub(crate) struct Way {
     pub(crate) side: Side,
@@ -112,19 +134,12 @@ impl Way {
         process: &Gateway,
         users: impl IntoIterator<Item = String>,
     ) -> Result<Way> {
-        let doors: BTreeMap<i32, String> = (1..)
-            .zip((0..3).map(|slot| process.address(slot)))
-            .collect();
         let passwords = users.into_iter().map(|name| {
             let token = account(process.http_port(), &name)?;
             Ok((name, token))
         });
         Ok(Way {
-            side: Side {
-                letter: 'b',
-                addresses: addresses(&doors)?,
-                doors,
-            },
+            side: Side::through(process)?,
             passwords: passwords.collect::<Result<_>>()?,
         })
     }
@@ -343,10 +358,14 @@ fn brokers() -> ClusterOptions {
 
 /// A gateway that the brokers take for a super user.
 fn gateway_options(cluster: &KafkaCluster) -> GatewayOptions {
+    gateway_options_at(cluster, Listener::Plaintext)
+}
+
+fn gateway_options_at(cluster: &KafkaCluster, listener: Listener) -> GatewayOptions {
     let admins = json!([{"username": ADMIN.0, "password": ADMIN.1, "admin": true}]);
     GatewayOptions::new(
         env!("CARGO_BIN_EXE_sluicegate"),
-        &cluster.bootstrap(Listener::Plaintext),
+        &cluster.bootstrap(listener),
     )
     .env("GATEWAY_CLUSTER_ID", &shared::unique("acl"))
     .env("GATEWAY_SECURITY_MODE", "GATEWAY_MANAGED")
@@ -357,6 +376,19 @@ fn gateway_options(cluster: &KafkaCluster) -> GatewayOptions {
     .env("GATEWAY_AUTO_CREATE_TOPICS_ENABLED", "true")
     .env("GATEWAY_SUPER_USERS", ROOT)
     .env("GATEWAY_ADMIN_API_USERS", &admins.to_string())
+}
+
+impl Side {
+    fn through(process: &Gateway) -> Result<Side> {
+        let doors: BTreeMap<i32, String> = (1..)
+            .zip((0..3).map(|slot| process.address(slot)))
+            .collect();
+        Ok(Side {
+            letter: 'b',
+            addresses: addresses(&doors)?,
+            doors,
+        })
+    }
 }
 
 /// Makes an account and gives a token for it.
