@@ -11,6 +11,7 @@
 //! window per direction, whatever the frame size, and a half whose writer does not get on stops reading.
 
 mod authorize;
+mod bygone;
 mod inflight;
 mod inspect;
 mod intake;
@@ -96,6 +97,8 @@ enum End {
     Unauthenticated,
     /// It had not said who it is, and made room for another one.
     GaveWay,
+    /// It speaks a version that Kafka has dropped.
+    TooOld,
 }
 
 /// Why a connection had to be ended.
@@ -462,6 +465,7 @@ fn report(
         Ok(End::Returned) => "returned",
         Ok(End::Unauthenticated) => "authentication",
         Ok(End::GaveWay) => "limit",
+        Ok(End::TooOld) => "protocol",
         Err(failure) => failure.kind(),
     };
     let catalogue = worker.shared.access.metrics.catalogue();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use config::SecurityMode;
+use telemetry::targets::NETWORK;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use wire::api::ApiKey;
@@ -17,11 +18,12 @@ use super::authorize::{Judged, Made};
 use super::replica::{self, Progress};
 use super::session::Asked;
 use super::tally::RequestTap;
-use super::{Connection, End, Failure, Pending, Source, local};
+use super::{Connection, End, Failure, Pending, Source, bygone, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
 use crate::upstream::pool::Sent;
 use crate::verdict::{self, Treatment, Verdict};
+use crate::worker::complain;
 
 /// Length prefix of a frame, bytes.
 pub(super) const PREFIX: usize = 4;
@@ -289,6 +291,10 @@ impl Connection {
                     // The brokers have changed since. A client that reconnects learns what holds now.
                     return Err(head.not_offered());
                 }
+                if bygone::is_answered(head.api, head.version) {
+                    self.tell_of_age(window, &head)?;
+                    return Ok(Taken::Some);
+                }
                 self.refuse(window, position, &head, error_code::UNSUPPORTED_VERSION)?;
                 Ok(Taken::Some)
             }
@@ -300,6 +306,20 @@ impl Connection {
         if !std::mem::replace(&mut position.recognised, true) {
             self.place.is_known();
         }
+    }
+
+    /// Answers a request in a version that Kafka 4 has dropped. The frame is whole.
+    fn tell_of_age(&self, window: &mut Window, head: &Head) -> Result<(), Failure> {
+        let (api, version) = (head.api, head.version);
+        let frame = &window.bytes()[PREFIX..head.frame_len];
+        let body = bygone::answer(api, version, frame).ok_or_else(|| head.not_offered())?;
+        complain(self.peer.ip(), "dropped version", |suppressed| {
+            tracing::warn!(target: NETWORK, peer = %self.peer, api = api.name(), version, suppressed, "a client is older than Kafka 4 serves, or pinned to an old version");
+        });
+        window.consume(head.frame_len);
+        self.answer(head, local::frame(api, version, head.correlation_id, &body))?;
+        self.stop_soon(End::TooOld); // it would only ask again
+        Ok(())
     }
 
     /// Reads the head of the next frame; `None`: more bytes are needed.
@@ -349,6 +369,21 @@ impl Connection {
                 self.recognise(position);
                 Ok(Some(Head {
                     api: ApiKey::API_VERSIONS,
+                    version,
+                    correlation_id,
+                    header_len: MIN_REQUEST,
+                    frame_len: PREFIX + size,
+                }))
+            }
+            Err(HeaderError::UnsupportedVersion {
+                api,
+                version,
+                correlation_id: Some(correlation_id),
+            }) if bygone::is_answered(api, version) && size <= WINDOW - PREFIX => {
+                self.recognise(position);
+                // Seen as a whole.
+                Ok((available.len() == size).then_some(Head {
+                    api,
                     version,
                     correlation_id,
                     header_len: MIN_REQUEST,

@@ -175,6 +175,68 @@ fn fetch_of_replica(topics: usize, replica: i32, correlation_id: i32) -> Vec<u8>
     frame(ApiKey::FETCH, 16, correlation_id, &body)
 }
 
+/// Consumers that take a closed connection for an outage would wait for ever, and their application would see no records.
+#[test]
+fn consumers_in_versions_that_kafka_4_has_dropped_are_told_so() {
+    const UNSUPPORTED_VERSION: [u8; 2] = [0, 35];
+    let brokers = Brokers::new(1);
+    let gateway = gateway(&brokers.bootstrap());
+    let topics = |before: usize, behind: usize| {
+        let mut body = vec![0; before];
+        body.extend(1_i32.to_be_bytes());
+        text(&mut body, "any");
+        body.extend([0, 0, 0, 1, 0, 0, 0, 3]);
+        body.extend(vec![0; behind]);
+        body
+    };
+    let fetch = ApiKey::FETCH;
+    // Where the error code is in the answer.
+    let told = [
+        (fetch, 0, topics(12, 12), 4 + 5 + 8),
+        (fetch, 1, topics(12, 12), 4 + 4 + 5 + 8),
+        (fetch, 2, topics(12, 12), 4 + 4 + 5 + 8),
+        (fetch, 3, topics(16, 12), 4 + 4 + 5 + 8),
+        (ApiKey::LIST_OFFSETS, 0, topics(4, 12), 4 + 5 + 8),
+        (ApiKey::OFFSET_FETCH, 0, topics(2, 0), 4 + 5 + 8 + 10),
+        (ApiKey::JOIN_GROUP, 0, Vec::new(), 0),
+        (ApiKey::JOIN_GROUP, 1, Vec::new(), 0),
+    ];
+    let mut client = connect(&gateway.bootstrap());
+    let offered = call(&mut client, &api_versions(1));
+    for (api, version, body, at) in &told {
+        let mut ranges = offered[6..].chunks(6);
+        let listed = ranges.find(|listed| listed[..2] == api.0.to_be_bytes());
+        let listed = listed.expect("it is listed");
+        let lowest = i16::from_be_bytes([listed[2], listed[3]]);
+        assert!(lowest > *version, "{api} v{lowest} is offered");
+
+        let mut client = connect(&gateway.bootstrap());
+        let answer = call(&mut client, &frame(*api, *version, 2, body));
+        let code = answer.get(*at..at + 2);
+        assert_eq!(
+            code,
+            Some(&UNSUPPORTED_VERSION[..]),
+            "{api} v{version}: {answer:?}"
+        );
+        assert_closed(&mut client, "nothing else would come");
+
+        let mut client = connect(&gateway.bootstrap());
+        push(&mut client, &frame(*api, *version, 3, &[0x7f; 9]));
+        if *api != ApiKey::JOIN_GROUP {
+            assert_closed(&mut client, "malformed");
+        }
+    }
+    // As a broker does.
+    for (api, version) in [(ApiKey::PRODUCE, 2), (ApiKey::OFFSET_COMMIT, 1)] {
+        let mut client = connect(&gateway.bootstrap());
+        push(&mut client, &frame(api, version, 4, &[0; 20]));
+        assert_closed(&mut client, "no consumer");
+    }
+    eventually("a word in the log", || {
+        gateway.log().contains("older than Kafka 4 serves")
+    });
+}
+
 #[test]
 fn a_replica_in_the_tagged_fields_of_a_fetch_is_refused() {
     let brokers = Brokers::new(1);
