@@ -65,7 +65,7 @@ pub enum FailureReason {
     },
     /// The token is valid, but was made for an account of the same name that there was before.
     #[error("the token is for an account of that name in '{vcluster}' that is no more")]
-    TokenOfFormerAccount {
+    TokenOfDeletedAccount {
         /// Claim `vcluster`.
         vcluster: String,
     },
@@ -181,7 +181,7 @@ impl FailureReason {
             Self::TokenOfAnotherUser { .. } => "token_of_another_user",
             Self::TokenExpired { .. } => "token_expired",
             Self::NoLocalAccount { .. } => "no_local_account",
-            Self::TokenOfFormerAccount { .. } => "token_of_former_account",
+            Self::TokenOfDeletedAccount { .. } => "token_of_deleted_account",
             Self::InvalidOAuthToken(_) => "invalid_oauth_token",
             Self::KeysNotLoaded => "keys_not_loaded",
             Self::UnknownVcluster { .. } => "unknown_vcluster",
@@ -207,7 +207,7 @@ impl FailureReason {
         "token_of_another_user",
         "token_expired",
         "no_local_account",
-        "token_of_former_account",
+        "token_of_deleted_account",
         "invalid_oauth_token",
         "keys_not_loaded",
         "unknown_vcluster",
@@ -282,7 +282,7 @@ mod tests {
             ),
             (FailureReason::NoLocalAccount { vcluster: text() }, invalid),
             (
-                FailureReason::TokenOfFormerAccount { vcluster: text() },
+                FailureReason::TokenOfDeletedAccount { vcluster: text() },
                 invalid,
             ),
             (FailureReason::UnknownVcluster { vcluster: text() }, invalid),

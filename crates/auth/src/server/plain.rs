@@ -69,7 +69,7 @@ pub(super) fn authenticate(
         }));
     };
     if account.incarnation.as_deref() != claims.incarnation.as_deref() {
-        return Err(failed(FailureReason::TokenOfFormerAccount {
+        return Err(failed(FailureReason::TokenOfDeletedAccount {
             vcluster: claims.vcluster,
         }));
     }

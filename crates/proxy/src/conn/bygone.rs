@@ -28,18 +28,11 @@ struct Shape {
 
 /// Whether a request in such a version is answered.
 pub(super) fn is_answered(api: ApiKey, version: i16) -> bool {
-    shape(api, version).is_some() || is_join(api, version)
+    shape(api, version).is_some()
 }
 
 /// The body of the answer to a whole frame without its length prefix; `None`: it is malformed, or of no such version.
 pub(super) fn answer(api: ApiKey, version: i16, frame: &[u8]) -> Option<Bytes> {
-    if is_join(api, version) {
-        let mut body = BytesMut::new();
-        body.put_i16(UNSUPPORTED_VERSION);
-        body.put_i32(-1); // generation
-        body.put_bytes(0, 3 * 2 + 4); // protocol, leader, member, members
-        return Some(body.freeze());
-    }
     let shape = shape(api, version)?;
     let mut body = frame.get(FIXED_HEADER..)?;
     peek::text(&mut body, false)?; // client id
@@ -47,10 +40,6 @@ pub(super) fn answer(api: ApiKey, version: i16, frame: &[u8]) -> Option<Bytes> {
         peek::text(&mut body, false)?;
     }
     shape.answer(body.get(shape.before..)?)
-}
-
-fn is_join(api: ApiKey, version: i16) -> bool {
-    api == ApiKey::JOIN_GROUP && matches!(version, 0 | 1)
 }
 
 fn shape(api: ApiKey, version: i16) -> Option<Shape> {

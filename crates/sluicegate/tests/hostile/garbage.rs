@@ -198,8 +198,6 @@ fn consumers_in_versions_that_kafka_4_has_dropped_are_told_so() {
         (fetch, 3, topics(16, 12), 4 + 4 + 5 + 8),
         (ApiKey::LIST_OFFSETS, 0, topics(4, 12), 4 + 5 + 8),
         (ApiKey::OFFSET_FETCH, 0, topics(2, 0), 4 + 5 + 8 + 10),
-        (ApiKey::JOIN_GROUP, 0, Vec::new(), 0),
-        (ApiKey::JOIN_GROUP, 1, Vec::new(), 0),
     ];
     let mut client = connect(&gateway.bootstrap());
     let offered = call(&mut client, &api_versions(1));
@@ -222,9 +220,7 @@ fn consumers_in_versions_that_kafka_4_has_dropped_are_told_so() {
 
         let mut client = connect(&gateway.bootstrap());
         push(&mut client, &frame(*api, *version, 3, &[0x7f; 9]));
-        if *api != ApiKey::JOIN_GROUP {
-            assert_closed(&mut client, "malformed");
-        }
+        assert_closed(&mut client, "malformed");
     }
     // As a broker does.
     for (api, version) in [(ApiKey::PRODUCE, 2), (ApiKey::OFFSET_COMMIT, 1)] {

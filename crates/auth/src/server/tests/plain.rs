@@ -66,7 +66,7 @@ async fn a_token_is_good_for_one_incarnation_of_an_account() {
                 }
                 step => {
                     let failure = failure(step);
-                    assert_eq!(failure.reason.as_str(), "token_of_former_account");
+                    assert_eq!(failure.reason.as_str(), "token_of_deleted_account");
                     assert_eq!(
                         failure.client_message(),
                         "Authentication failed: invalid credentials"
