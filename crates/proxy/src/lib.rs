@@ -18,6 +18,7 @@
 
 mod access;
 mod addressing;
+mod allowance;
 mod aside;
 mod buffer;
 mod cluster;

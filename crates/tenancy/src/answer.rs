@@ -3,7 +3,7 @@
 //! What has no name in the virtual cluster is left out. Where an answer is about what the request named, it is told in the request's words:
 //! with two aliases of one topic nobody else could know which of them is meant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::api::{ApiKey, Direction};
@@ -13,6 +13,7 @@ use wire::tree::{self, Node, Record, TreeError};
 
 use crate::blob::{self, Blob};
 use crate::ids::{TopicId, Topics};
+use crate::pattern::Expression;
 use crate::request::{BROKER, BROKER_LOGGER, GROUP, Surroundings, TOPIC};
 use crate::special::Finish;
 use crate::tenant::{Physical, Tenant};
@@ -114,6 +115,14 @@ pub struct Back {
     told: Told,
 }
 
+/// Names in an answer of which those go to the client that match.
+pub struct ToMatch {
+    /// The expression of the request.
+    pub expression: Arc<Expression>,
+    /// The names, as the client knows them.
+    pub names: Vec<String>,
+}
+
 impl std::fmt::Debug for Back {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Back")
@@ -155,6 +164,34 @@ impl Back {
             return Ok(false);
         }
         Ok(words::quotes_policy(told.api, self.version, body)?)
+    }
+
+    /// What has to be matched before [`Back::apply`], which takes time; [`Back::choose`] is told what came of it.
+    ///
+    /// # Errors
+    /// The answer is not understood.
+    pub fn to_match(&self, body: &[u8]) -> Result<Option<ToMatch>, TreeError> {
+        let Finish::Transactions(expression, _) = &self.told.finish else {
+            return Ok(None);
+        };
+        let root = tree::decode(self.told.api, self.version, Direction::Response, body)?;
+        let mut names = Vec::new();
+        for transaction in root.records("TransactionStates") {
+            let id = transaction.get("TransactionalId").as_text()?;
+            let own = id.and_then(|id| self.told.tenant.logical(id));
+            names.extend(own.map(str::to_owned));
+        }
+        Ok(Some(ToMatch {
+            expression: Arc::clone(expression),
+            names,
+        }))
+    }
+
+    /// What of [`Back::to_match`] matches.
+    pub fn choose(&self, matching: Vec<String>) {
+        if let Finish::Transactions(_, chosen) = &self.told.finish {
+            let _ = chosen.set(HashSet::from_iter(matching));
+        }
     }
 
     /// The body of the answer in the client's `version`, out of Kafka's. `topics` matter if [`Back::quotes_policy`].

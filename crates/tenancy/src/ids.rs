@@ -1,6 +1,7 @@
 //! Topic ids (KIP-516). A plain topic keeps its own. An alias has one of its own, so that clients, which keep a map from ids to names, can
 //! tell it from its target (`virtualization.md` 2.3).
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ impl Topics for () {
 
 /// The ids of the aliases of a virtual cluster, both ways.
 #[derive(Debug, Default)]
-pub(crate) struct AliasIds {
+pub struct AliasIds {
     aliases: HashMap<TopicId, (Arc<str>, TopicId)>,
 }
 
@@ -64,8 +65,18 @@ impl AliasIds {
 impl Tenant {
     /// The name by which a client knows the topic of an id: of one of its own, or of an alias. `None` if it is none of these.
     pub fn topic_of_id(&self, id: &TopicId, topics: &dyn Topics) -> Option<Arc<str>> {
+        self.topic_of_id_with(id, topics, &OnceCell::new())
+    }
+
+    /// The same for many ids, with `topics` of one moment: `aliases` is filled once if it is needed.
+    pub fn topic_of_id_with(
+        &self,
+        id: &TopicId,
+        topics: &dyn Topics,
+        aliases: &OnceCell<AliasIds>,
+    ) -> Option<Arc<str>> {
         let Some(name) = topics.name(id) else {
-            let ids = AliasIds::new(self, topics);
+            let ids = aliases.get_or_init(|| AliasIds::new(self, topics));
             return ids.find(id).map(|(alias, _)| alias.clone());
         };
         let own = self.logical(&name).filter(|own| !self.is_alias(own));

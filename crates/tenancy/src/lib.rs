@@ -19,6 +19,7 @@
 //!     configures_aliases: false,
 //!     auto_creation: false,
 //!     subscribed: &[],
+//!     expression: None,
 //! };
 //! // Heartbeat version 0 of group "g", generation 7, member "m".
 //! let body = [0, 1, b'g', 0, 0, 0, 7, 0, 1, b'm'];
@@ -42,10 +43,12 @@ mod subscription;
 mod tenant;
 mod words;
 
-pub use answer::Back;
-pub use ids::{TopicId, Topics};
+pub use answer::{Back, ToMatch};
+pub use ids::{AliasIds, TopicId, Topics};
 pub use name::{NameFault, check_name};
+pub use pattern::{Expression, Unusable};
 pub use prefix::Prefixes;
 pub use request::{Context, Mapped, map, topic_ids};
-pub use subscription::{Heartbeat, Subscriptions};
+pub use special::transactional_id_pattern;
+pub use subscription::{Found, Heartbeat, Stamp, Subscriptions, Wanted};
 pub use tenant::{AliasDefinition, Definition, PASSTHROUGH, Physical, Rights, Tenant, Tenants};

@@ -18,6 +18,7 @@ use wire::walk::{Field, Value, Visitor, WalkError};
 use crate::answer::{Back, Told};
 use crate::blob::{self, Blob};
 use crate::ids::{AliasIds, TopicId, Topics};
+use crate::pattern::Expression;
 use crate::rules::{Rule, rule};
 use crate::tenant::Tenant;
 use crate::{aliases, special};
@@ -38,8 +39,10 @@ pub struct Context<'a> {
     pub configures_aliases: bool,
     /// `GATEWAY_AUTO_CREATE_TOPICS_ENABLED`
     pub auto_creation: bool,
-    /// What the member of a group that sends this has subscribed to before.
+    /// What the member of a group that sends this has subscribed to before, of topics that have several names.
     pub subscribed: &'a [String],
+    /// The [`transactional_id_pattern`](crate::transactional_id_pattern) of the request; `None`: it has none, or one that cannot be used.
+    pub expression: Option<&'a Arc<Expression>>,
 }
 
 /// What becomes of a request.

@@ -1,6 +1,8 @@
 //! What single API keys need besides the names in them.
 
-use regex::Regex;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+
 use wire::api::{ApiKey, Direction};
 use wire::error_code::{
     INVALID_REGULAR_EXPRESSION, INVALID_REQUEST, INVALID_TOPIC_EXCEPTION, MISMATCHED_ENDPOINT_TYPE,
@@ -10,7 +12,7 @@ use wire::schema::{Entity, FieldSpec};
 use wire::tree::{self, Node, Record, TreeError};
 
 use crate::answer::Told;
-use crate::pattern;
+use crate::pattern::Expression;
 use crate::request::{Asked, Context, Mapped};
 use crate::tenant::INTERNAL_TOPICS;
 
@@ -20,8 +22,8 @@ const SAYS_AUTO_CREATION: i16 = 4;
 /// What is left to do when all names in an answer are mapped.
 pub(crate) enum Finish {
     Nothing,
-    /// ListTransactions: those whose ids match.
-    Transactions(Regex),
+    /// ListTransactions: those whose ids match the expression, which somebody else finds out.
+    Transactions(Arc<Expression>, OnceLock<HashSet<String>>),
     /// DescribeCluster: the brokers that serve.
     Brokers,
     /// ListConfigResources: what a virtual cluster has.
@@ -34,9 +36,11 @@ impl Finish {
     pub(crate) fn apply(&self, root: &mut Record<'_>) {
         match self {
             Finish::Nothing => {}
-            Finish::Transactions(pattern) => retain(root, "TransactionStates", |transaction| {
+            Finish::Transactions(_, matching) => retain(root, "TransactionStates", |transaction| {
                 let id = transaction.get("TransactionalId").as_text();
-                id.is_ok_and(|id| id.is_some_and(|id| pattern.is_match(id)))
+                let matching = matching.get();
+                let id = id.ok().flatten();
+                id.is_some_and(|id| matching.is_some_and(|ids| ids.contains(id)))
             }),
             Finish::Brokers => retain(root, "Brokers", |broker| broker.int("IsFenced") == 0),
             Finish::ConfigResources => {
@@ -65,6 +69,27 @@ fn retain(root: &mut Record<'_>, array: &str, keep: impl Fn(&Record<'_>) -> bool
     root.edit_list(array, |list| {
         list.retain(|node| node.as_record().is_some_and(&keep))
     });
+}
+
+/// The regular expression in a ListTransactions request; `None` in other requests, and if it has none.
+///
+/// # Errors
+/// The body is not understood.
+pub fn transactional_id_pattern(
+    api: ApiKey,
+    version: i16,
+    body: &[u8],
+) -> Result<Option<String>, TreeError> {
+    if api != ApiKey::LIST_TRANSACTIONS {
+        return Ok(None);
+    }
+    let root = tree::decode(api, version, Direction::Request, body)?;
+    let text = root.get("TransactionalIdPattern");
+    let text = match text {
+        Node::Text(_) => text.as_text()?.filter(|text| !text.is_empty()),
+        _ => None,
+    };
+    Ok(text.map(str::to_owned))
 }
 
 /// Changes a request where more than its names has to change. `Some`: that becomes of it.
@@ -102,14 +127,10 @@ pub(crate) fn prepare(
         }
         ApiKey::LIST_CONFIG_RESOURCES => told.finish = Finish::ConfigResources,
         ApiKey::LIST_TRANSACTIONS => {
-            let text = root
-                .get("TransactionalIdPattern")
-                .as_text()?
-                .unwrap_or_default();
-            if text.is_empty() {
+            if root.get("TransactionalIdPattern").as_bytes().is_empty() {
                 return Ok(None);
             }
-            let Some(pattern) = pattern::compile(text) else {
+            let Some(expression) = context.expression else {
                 let answer = wire::build::error_response(
                     asked.api,
                     asked.version,
@@ -119,7 +140,7 @@ pub(crate) fn prepare(
             };
             root.set("TransactionalIdPattern", Node::Null);
             asked.changed = true;
-            told.finish = Finish::Transactions(pattern);
+            told.finish = Finish::Transactions(Arc::clone(expression), OnceLock::new());
         }
         _ => {}
     }

@@ -295,6 +295,12 @@ impl Tenant {
             .chain(aliases.into_iter().flatten().map(|alias| &**alias))
     }
 
+    /// All names of all topics that have an alias.
+    pub(crate) fn names_of_aliased(&self) -> impl Iterator<Item = &str> {
+        let targets = self.targets.keys();
+        targets.flat_map(|target| self.logical_topics(target))
+    }
+
     /// The cluster id that clients see.
     pub fn cluster_id<'n>(&self, physical: &'n str) -> Cow<'n, str> {
         // Where there is none to tell there is none of the virtual cluster, either.

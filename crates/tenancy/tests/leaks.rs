@@ -149,6 +149,7 @@ fn context<'a>(tenant: &'a Arc<Tenant>, turn: &'a Cell<usize>) -> Context<'a> {
         configures_aliases: true,
         auto_creation: false,
         subscribed: &[],
+        expression: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn fill(metrics: &Metrics) {
                 at: Moment::now(),
                 took: millis(5),
                 upstream: millis(4),
+                queued: millis(0),
                 throttle_ms: 0,
                 error: Some((29, Origin::Authorization)),
             },

@@ -14,8 +14,11 @@ use authorization::{AclChange, AclRequest, AnswerWork, Error, InSession, Ruling,
 use bytes::{BufMut, Bytes, BytesMut};
 use config::SecurityMode;
 use telemetry::targets::AUTHORIZATION;
-use tenancy::{Context, Heartbeat, Mapped, Physical, Subscriptions, Tenant};
+use tenancy::{
+    Context, Expression, Found, Heartbeat, Mapped, Physical, Stamp, Subscriptions, Tenant,
+};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use wire::api::{ApiKey, Direction};
 use wire::elements::elements;
@@ -28,7 +31,7 @@ use super::{Connection, Failure, Work, local};
 use crate::aside::LONG;
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek;
-use crate::topics::{Known, Seen};
+use crate::topics::{Known, Listing, Seen};
 
 /// A frame that is seen as a whole is in memory three times for a while: as it came, as access control makes it, and as it is called in
 /// Kafka. Trees are apart: a thread has one at a time, of bounded size.
@@ -472,7 +475,7 @@ impl Connection {
     async fn names_of(&self, ids: &[[u8; 16]]) -> Result<Known, Failure> {
         let security = &self.worker.shared.access;
         let known = match security.mode {
-            SecurityMode::GatewayManaged => self.topics().names(ids).await,
+            SecurityMode::GatewayManaged => self.topics().names(ids, &self.questions).await,
             // Kafka knows whose the others are, and perhaps does not show them to the gateway.
             SecurityMode::KafkaManaged => self.topics().told_apart(&security.own_names).await,
         };
@@ -504,31 +507,77 @@ impl Connection {
         if sees_all || !Subscriptions::concerns(head.api) {
             return Ok(Named::AsIs);
         }
-        let mut visible = None;
-        loop {
-            let noted = self.subscriptions.borrow_mut().note(
-                head.api,
-                head.version,
-                body,
-                visible.as_deref(),
-            );
-            match noted.map_err(|error| head.unjudged(error))? {
-                Heartbeat::AsIs => return Ok(Named::AsIs),
-                Heartbeat::Instead(body) => return Ok(Named::Instead(body)),
-                Heartbeat::Answer(body) => return Ok(Named::Answer(body)),
-                Heartbeat::ListTopics => {
-                    let listing = self.topics().listing().await.map_err(no_names)?;
-                    let names = listing.iter().flat_map(|(name, _)| match tenant {
-                        None => vec![name.to_string()],
-                        Some(tenant) => tenant.logical_topics(name).map(str::to_owned).collect(),
-                    });
-                    let may_see = |name: &String| {
-                        view.permits(Operation::Describe, ResourceType::Topic, name)
-                    };
-                    visible = Some(names.filter(may_see).collect::<Vec<_>>());
+        let (api, version) = (head.api, head.version);
+        let broken = |error| head.unjudged(error);
+        let group = Subscriptions::group(api, version, body).map_err(broken)?;
+        // Who may not use the group is told so in a moment, and nothing is kept for him.
+        if !view.permits(Operation::Read, ResourceType::Group, &group) {
+            return Ok(Named::AsIs);
+        }
+        let note = |found| {
+            let noted = self
+                .subscriptions
+                .borrow_mut()
+                .note(api, version, body, found);
+            noted.map_err(broken)
+        };
+        let noted = match note(None)? {
+            Heartbeat::Match(wanted) => {
+                let listing = self.topics().listing().await.map_err(no_names)?;
+                let at = Stamp {
+                    topics: listing.fingerprint,
+                    rights: self.access.round(&self.worker.shared.access),
+                };
+                if wanted.matched == Some(at) {
+                    return Ok(Named::AsIs);
                 }
+                let visible = visible(view, tenant, &listing).await;
+                let work = move || Expression::compile(&wanted.expression)?.matching(visible);
+                let names = self.aside(work).await?;
+                note(Some(Found { names, at }))?
+            }
+            noted => noted,
+        };
+        if let Some(refused) = self.pay_for_subscriptions(api, version) {
+            return Ok(Named::Answer(refused));
+        }
+        Ok(match noted {
+            Heartbeat::AsIs => Named::AsIs,
+            Heartbeat::Instead(body) => Named::Instead(body),
+            Heartbeat::Answer(body) => Named::Answer(body),
+            // Never with what was found.
+            Heartbeat::Match(_) => return Err(Failure::Judgement("no names".to_owned())),
+        })
+    }
+
+    /// Takes memory from the budget for what is remembered of subscriptions. `Some`: there is none, and nothing is remembered; the answer.
+    fn pay_for_subscriptions(&self, api: ApiKey, version: i16) -> Option<Vec<u8>> {
+        let mut subscriptions = self.subscriptions.borrow_mut();
+        let mut paid = self.subscriptions_permit.borrow_mut();
+        match self.remember(subscriptions.weight()) {
+            Ok(permit) => {
+                *paid = permit;
+                None
+            }
+            Err(_) => {
+                *paid = None;
+                Some(subscriptions.forget(api, version))
             }
         }
+    }
+
+    /// What a ListTransactions request wants to be matched. `None`: nothing, or what cannot be.
+    async fn expression(
+        &self,
+        head: &Head,
+        body: &[u8],
+    ) -> Result<Option<Arc<Expression>>, Failure> {
+        let text = tenancy::transactional_id_pattern(head.api, head.version, body);
+        let Some(text) = text.map_err(|error| head.unjudged(error))? else {
+            return Ok(None);
+        };
+        let compiled = self.aside(move || Expression::compile(&text)).await?;
+        Ok(compiled.ok().map(Arc::new))
     }
 
     /// Gives a request the names that Kafka knows.
@@ -545,12 +594,12 @@ impl Connection {
         let subscribed = match tenant.has_aliases() && Subscriptions::concerns(head.api) {
             true => {
                 let subscriptions = self.subscriptions.borrow();
-                subscriptions
-                    .of(head.api, version, body.bytes)
-                    .map_err(broken)?
+                let of = subscriptions.of(head.api, version, body.bytes, tenant);
+                of.map_err(broken)?
             }
             false => Vec::new(),
         };
+        let expression = self.expression(head, body.bytes).await?;
         let map = async |topics: &Known| {
             let configures_aliases = !view.is_checked() && view.enabled();
             let auto_creation = view.auto_creation();
@@ -562,12 +611,13 @@ impl Connection {
                     configures_aliases,
                     auto_creation,
                     subscribed: &subscribed,
+                    expression: expression.as_ref(),
                 };
                 return tenancy::map(head.api, version, body.bytes, &context).map_err(broken);
             }
             let (api, turn) = (head.api, self.turn.get());
             let (tenant, topics, body) = (tenant.clone(), topics.clone(), body.owned());
-            let subscribed = subscribed.clone();
+            let (subscribed, expression) = (subscribed.clone(), expression.clone());
             let work = move || {
                 let turn = Cell::new(turn);
                 let context = Context {
@@ -577,6 +627,7 @@ impl Connection {
                     configures_aliases,
                     auto_creation,
                     subscribed: &subscribed,
+                    expression: expression.as_ref(),
                 };
                 (tenancy::map(api, version, &body, &context), turn.get())
             };
@@ -726,6 +777,28 @@ impl Connection {
             .is_none_or(|id| view.permits(Operation::Write, ResourceType::TransactionalId, id));
         Ok(topic && transaction)
     }
+}
+
+/// The topics that a client may see, by its own names.
+async fn visible(view: &AclView, tenant: Option<&Arc<Tenant>>, listing: &Listing) -> Vec<String> {
+    const AT_ONCE: usize = 1000;
+    let mut visible = Vec::new();
+    let may_see = |name: &str| view.permits(Operation::Describe, ResourceType::Topic, name);
+    for topics in listing.topics.chunks(AT_ONCE) {
+        for (name, _) in topics {
+            match tenant {
+                None if may_see(name) => visible.push(name.to_string()),
+                None => {}
+                Some(tenant) => {
+                    let names = tenant.logical_topics(name).filter(|name| may_see(name));
+                    visible.extend(names.map(str::to_owned));
+                }
+            }
+        }
+        // There may be many, and others wait.
+        yield_now().await;
+    }
+    visible
 }
 
 fn no_names(error: state::TransportError) -> Failure {

@@ -44,6 +44,7 @@ use authorization::ShareMember;
 use telemetry::metrics::{ANONYMOUS, Held, Origin};
 use tenancy::Subscriptions;
 use thiserror::Error;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use wire::walk::WalkError;
 
@@ -53,6 +54,7 @@ use crate::cluster::{Offered, Opened, Target};
 use crate::drain::Drain;
 use crate::gateway::ListenerState;
 use crate::socket::{Socket, Traffic};
+use crate::topics::Questions;
 use crate::upstream::pool::Pin;
 use crate::upstream::{DialError, Leg};
 use crate::worker::{Worker, complain};
@@ -264,6 +266,10 @@ pub(crate) struct Connection {
     share_session: RefCell<Option<(ShareMember, u64)>>,
     /// What members of groups have subscribed to over this connection.
     subscriptions: RefCell<Subscriptions>,
+    /// The memory that they take.
+    subscriptions_permit: RefCell<Option<OwnedSemaphorePermit>>,
+    /// What it may ask Kafka about topic ids.
+    questions: Questions,
     /// Counts requests of which some have to take turns.
     turn: Cell<usize>,
     /// Elements that were worked on since others of the worker had their turn, about.
@@ -391,6 +397,8 @@ async fn meet(
         share_session: RefCell::default(),
         fetch_session: Cell::new(0),
         subscriptions: RefCell::default(),
+        subscriptions_permit: RefCell::default(),
+        questions: Questions::default(),
         turn: Cell::new(0),
         busy: Cell::new(0),
         mechanism,
@@ -472,8 +480,8 @@ fn report(
     catalogue.client_closes.with([reason]).inc();
     match outcome {
         Ok(End::GaveWay) => {
-            worker.complain(|| {
-                tracing::warn!(target: NETWORK, %peer, "connection closed: the client had not said who it is, and others needed the place");
+            complain(peer.ip(), reason, |suppressed| {
+                tracing::warn!(target: NETWORK, %peer, suppressed, "connection closed: the client had not said who it is, and others needed the place");
             });
         }
         Ok(end) => {

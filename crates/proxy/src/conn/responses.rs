@@ -8,10 +8,12 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use config::SecurityMode;
 use telemetry::metrics::Origin;
-use tenancy::Back;
+use tenancy::{Back, ToMatch};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wire::api::{ApiKey, Direction};
+use wire::build::error_response;
+use wire::error_code::INVALID_REGULAR_EXPRESSION;
 use wire::stream::{Step, StreamWalker};
 
 use super::authorize::TREE;
@@ -514,8 +516,12 @@ impl Connection {
                 };
                 let known = known.unwrap_or_else(Known::nothing);
                 let between = work.between;
-                let renamed = match is_long {
-                    false => Some(back.apply(between, &body, &known)),
+                let renamed = match self.has_matched(back, &body).await? {
+                    false => {
+                        let refused = error_response(api, between, INVALID_REGULAR_EXPRESSION);
+                        Some(Ok(refused.ok_or_else(|| unknown(api, version))?))
+                    }
+                    true if !is_long => Some(back.apply(between, &body, &known)),
                     true => {
                         let (work, body) = (Arc::clone(work), body.clone());
                         let apply = move || {
@@ -557,6 +563,18 @@ impl Connection {
             correlation_id,
             &body.unwrap_or_default(),
         ))
+    }
+
+    /// Matches the names in an answer with the client's expression, if there is one; false: that takes too much.
+    async fn has_matched(&self, back: &Back, body: &[u8]) -> Result<bool, Failure> {
+        let wanted = back.to_match(body);
+        let wanted = wanted.map_err(|error| Failure::Judgement(error.to_string()))?;
+        let Some(ToMatch { expression, names }) = wanted else {
+            return Ok(true);
+        };
+        let work = move || expression.matching(names);
+        let matching = self.aside(work).await?;
+        Ok(matching.map(|names| back.choose(names)).is_ok())
     }
 
     /// Lets the next `left` bytes through.

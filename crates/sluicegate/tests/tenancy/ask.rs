@@ -132,11 +132,20 @@ pub(crate) fn groups(caller: &mut Caller) -> Result<Vec<String>> {
 pub(crate) fn transactional_ids(caller: &mut Caller, pattern: Value) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for node in 1..=3 {
-        let body = json!({ "TransactionalIdPattern": pattern });
-        let answer = caller.must(node, ApiKey::LIST_TRANSACTIONS, 2, &body)?;
-        all.extend(texts(&answer["TransactionStates"], "TransactionalId"));
+        all.extend(transactional_ids_of(caller, node, pattern.clone())?);
     }
     Ok(sorted(all))
+}
+
+/// Those of one broker.
+pub(crate) fn transactional_ids_of(
+    caller: &mut Caller,
+    node: i32,
+    pattern: Value,
+) -> Result<Vec<String>> {
+    let body = json!({ "TransactionalIdPattern": pattern });
+    let answer = caller.must(node, ApiKey::LIST_TRANSACTIONS, 2, &body)?;
+    Ok(texts(&answer["TransactionStates"], "TransactionalId"))
 }
 
 /// A Produce request of version 3 to 12 for one batch.

@@ -16,6 +16,7 @@
 //! | [`streams`] | Kafka Streams and Kafka Connect |
 //! | [`stop`] | ending what other threads do |
 //! | [`attacks`] | ids, sessions and identities of others |
+//! | [`lookups`] | what takes long to look up |
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
 //! | [`identity`], [`certificates`], [`access`] | who comes in, and what they may do |
 //! | [`aliases`] | topics under other names |
@@ -44,6 +45,7 @@ mod identity;
 mod island;
 mod kept;
 mod listing;
+mod lookups;
 #[path = "../shared/message.rs"]
 mod message;
 mod moves;

@@ -25,7 +25,7 @@ use asked::Key;
 use told::{Hearing, Reading};
 
 use super::requests::PREFIX;
-use crate::topics::Known;
+use crate::topics::{Known, Questions};
 use crate::worker::Shared;
 
 /// What requests in flight of one connection hold together, in partitions; of a request beyond nothing is told.
@@ -54,6 +54,8 @@ pub(crate) struct Tally {
     ids: RefCell<Met<[u8; 16]>>,
     waiting: RefCell<HashMap<[u8; 16], Waiting>>,
     is_looking: Cell<bool>,
+    /// What it may ask Kafka about topic ids.
+    questions: Questions,
     spare: RefCell<Vec<Owed>>,
     held: Cell<usize>,
 }
@@ -98,6 +100,7 @@ impl Tally {
                 ids: RefCell::default(),
                 waiting: RefCell::default(),
                 is_looking: Cell::new(false),
+                questions: Questions::default(),
                 spare: RefCell::default(),
                 held: Cell::new(0),
             })
@@ -302,7 +305,7 @@ impl Tally {
             if ids.is_empty() {
                 break;
             }
-            let known = self.shared.topics.names(&ids).await.ok();
+            let known = self.shared.topics.names(&ids, &self.questions).await.ok();
             for id in ids {
                 let Some(waiting) = self.waiting.borrow_mut().remove(&id) else {
                     continue;
