@@ -73,6 +73,7 @@ pub struct AliasDefinition {
 #[derive(Debug, Default)]
 pub struct Tenants {
     tenants: HashMap<Arc<str>, Arc<Tenant>>,
+    prefixes: Prefixes,
 }
 
 impl Tenants {
@@ -101,6 +102,7 @@ impl Tenants {
         });
         Tenants {
             tenants: tenants.collect(),
+            prefixes,
         }
     }
 
@@ -118,6 +120,14 @@ impl Tenants {
     /// The virtual cluster of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Tenant>> {
         self.tenants.get(name)
+    }
+
+    /// The virtual cluster that a group of Kafka belongs to, and what it is called there. What is in none belongs to [`PASSTHROUGH`]; `None`: it is
+    /// of a virtual cluster that was deleted, or has a name that nobody can say.
+    pub fn whose<'n>(&self, physical: &'n str) -> Option<(&Arc<Tenant>, &'n str)> {
+        let owner = self.prefixes.owner(physical);
+        let tenant = self.get(owner.map_or(PASSTHROUGH, |owner| owner))?;
+        Some((tenant, tenant.logical(physical)?))
     }
 }
 
@@ -360,6 +370,31 @@ mod tests {
         assert_eq!(tenants.get("AB").unwrap().logical("ABx"), Some("x"));
         assert_eq!(a.cluster_id("id"), "A@id");
         assert!(tenants.get("AC").is_none());
+    }
+
+    #[test]
+    fn groups_belong_to_one_virtual_cluster() {
+        let tenants = tenants();
+        let whose = |name| {
+            let (tenant, logical) = tenants.whose(name)?;
+            Some((tenant.name().to_string(), logical))
+        };
+        for (physical, vcluster, logical) in [
+            ("Areaders", "A", "readers"),
+            ("ABreaders", "AB", "readers"),
+            ("readers", PASSTHROUGH, "readers"),
+        ] {
+            assert_eq!(whose(physical), Some((vcluster.to_owned(), logical)));
+        }
+        // Of one that was deleted, and the prefix alone.
+        assert_eq!((whose("ACreaders"), whose("A")), (None, None));
+        // A virtual cluster that came later takes what is its own, although that of all others stays as it was.
+        let define = |name: &str| Definition {
+            name: name.to_owned(),
+            ..Definition::default()
+        };
+        let later = Tenants::new(vec![define("r")], [], []).keeping(&Tenants::new(vec![], [], []));
+        assert_eq!(&**later.whose("readers").unwrap().0.name(), "r");
     }
 
     #[test]

@@ -362,7 +362,7 @@ settings! { METRICS:
     METRICS_MAX_USERS = Setting::new("GATEWAY_METRICS_MAX_USERS", Kind::COUNT, "Users with series of their own; more are counted under `<other>`.").default("1000");
     METRICS_MAX_VCLUSTERS = Setting::new("GATEWAY_METRICS_MAX_VCLUSTERS", Kind::COUNT, "Virtual clusters with series of their own; more are counted under `<other>`.").default("500");
     METRICS_OFFSET_POLL = Setting::new("GATEWAY_METRICS_OFFSET_POLL_MS", Kind::COUNT,
-        "How often Kafka is asked for the offsets of the topics and groups that were seen; `0`: never.").default("30000");
+        "How often Kafka is asked for its groups and their offsets, and for the ends of topics that clients or groups have used; `0`: never, and only what clients do is shown.").default("30000");
     METRICS_TOPIC_ENABLED = Setting::new("GATEWAY_METRICS_TOPIC_ENABLED", Kind::Bool, "Bytes by topic.").default("true");
     METRICS_OFFSETS_ENABLED = Setting::new("GATEWAY_METRICS_OFFSETS_ENABLED", Kind::Bool, "Offsets and lag.").default("true");
     METRICS_USER_ENABLED = Setting::new("GATEWAY_METRICS_USER_ENABLED", Kind::Bool, "Series per user. Without, all are counted under `<other>`.").default("true");

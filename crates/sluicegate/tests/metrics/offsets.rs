@@ -11,7 +11,7 @@ use testkit::{Result, librdkafka, shared, wait};
 
 use crate::identities::{account, put, token};
 use crate::scrape::Scrape;
-use crate::topics::{ENDS, ONLY_SEEN, bytes, end};
+use crate::topics::{BYTES, ENDS, ONLY_SEEN, bytes, end};
 use crate::world::{LIMIT, World, world};
 
 const COMMITS: &str = "gateway_topic_current_offset";
@@ -240,5 +240,142 @@ fn virtual_clusters_are_shown_apart() -> Result<()> {
         );
     }
     assert!(bytes(&scrape, TOPIC, "vcluster=\"north-\"") > 0.0);
+    Ok(())
+}
+
+/// Commits for a group that is not running, straight at Kafka.
+fn commit(world: &World, group: &str, topic: &str, offsets: &[i64]) -> Result<()> {
+    let settings = [("group.id", group)];
+    let consumer: BaseConsumer = librdkafka::config(&world.kafka(), &settings).create()?;
+    let mut done = TopicPartitionList::new();
+    for (partition, offset) in (0..).zip(offsets) {
+        done.add_partition_offset(topic, partition, Offset::Offset(*offset))?;
+    }
+    // The coordinator of a first group takes its time.
+    wait::until_true("a commit", LIMIT, || {
+        consumer.commit(&done, CommitMode::Sync).is_ok()
+    })
+}
+
+/// The greatest lag of a partition that the group has committed, says Kafka.
+fn most(world: &World, group: &str, topic: &str, partitions: i32) -> Result<f64> {
+    let ends = ends(world, topic, partitions)?;
+    let offsets = committed(world, group, topic, partitions)?;
+    let lags = ends.iter().zip(offsets);
+    Ok(lags
+        .filter_map(|(end, at)| Some(end - at?))
+        .fold(0.0, f64::max))
+}
+
+#[test]
+fn groups_that_nobody_asks_about_are_shown_after_a_restart() -> Result<()> {
+    let world = world()?;
+    let front = world.front(&[POLLED])?;
+    let through = front.gateway.bootstrap();
+    let topic = shared::unique("offsets");
+    let (stopped, elsewhere) = (shared::unique("stopped"), shared::unique("elsewhere"));
+    librdkafka::create_topic(&world.kafka(), &topic, 3)?;
+    librdkafka::produce(&through, &[], &topic, numbers(60))?;
+    let consumer = read(&through, &stopped, &topic, 60)?;
+    consumer.commit_consumer_state(CommitMode::Sync)?;
+    drop(consumer);
+    drop(front);
+    librdkafka::produce(&world.kafka(), &[], &topic, numbers(45))?;
+    commit(&world, &elsewhere, &topic, &[1, 2])?;
+
+    let front = world.front(&[POLLED])?;
+    let lag = |group: &str| {
+        format!("{LAG}{{vcluster=\"passthrough\",group=\"{group}\",topic=\"{topic}\"}}")
+    };
+    let facts = [&stopped, &elsewhere].map(|group| {
+        let offsets = committed(&world, group, &topic, 3);
+        let most = most(&world, group, &topic, 3);
+        offsets.and_then(|offsets| Ok((group, offsets, most?)))
+    });
+    let facts: Vec<_> = facts.into_iter().collect::<Result<_>>()?;
+    let expected = ends(&world, &topic, 3)?;
+    assert!(facts.iter().all(|(_, _, most)| *most > 0.0), "{facts:?}");
+    let scrape = front.eventually("the lags of both", |scrape| {
+        shows(scrape, &topic, &expected)
+            && facts.iter().all(|(group, offsets, most)| {
+                shows_commits(scrape, group, &topic, offsets)
+                    && scrape.has(&lag(group))
+                    && scrape.get(&lag(group)) == *most
+            })
+    })?;
+    // Nobody has produced or fetched here: the topic takes no place from those that are used.
+    assert_eq!(scrape.count(BYTES, &[&format!("topic=\"{topic}\"")]), 0);
+
+    let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+    let direct: AdminClient<DefaultClientContext> =
+        librdkafka::config(&world.kafka(), &[]).create()?;
+    wait::until_true("a group to be deleted", LIMIT, || {
+        let deleted = librdkafka::block_on(direct.delete_groups(&[&elsewhere], &options));
+        deleted.is_ok_and(|results| results.iter().all(Result::is_ok))
+    })?;
+    let scrape = front.eventually("one group less", |scrape| {
+        scrape.count(COMMITS, &[&format!("group=\"{elsewhere}\"")]) == 0
+            && !scrape.has(&lag(&elsewhere))
+    })?;
+    assert_eq!(scrape.get(&lag(&stopped)), facts[0].2);
+    librdkafka::produce(&front.gateway.bootstrap(), &[], &topic, numbers(3))?;
+    front.eventually("bytes, now that it is used", |scrape| {
+        bytes(scrape, &topic, "direction=\"upstream\"") > 0.0
+    })?;
+    Ok(())
+}
+
+#[test]
+fn groups_are_shown_in_their_virtual_cluster_only() -> Result<()> {
+    const GROUP: &str = "sleepers";
+    let world = world()?;
+    let topic = shared::unique("offsets");
+    for vcluster in ["east-", "east-inner-", "west-"] {
+        let metadata = format!(r#"{{"name":"{vcluster}"}}"#);
+        put(
+            &world.secured,
+            "VirtualCluster",
+            "virtual-cluster",
+            &metadata,
+            "{}",
+        )?;
+    }
+    let owners = [("east-", 7), ("east-inner-", 4), ("", 2)];
+    for (prefix, count) in owners {
+        let name = format!("{prefix}{topic}");
+        librdkafka::create_topic(&world.kafka(), &name, 1)?;
+        librdkafka::produce(&world.kafka(), &[], &name, numbers(count + 1))?;
+        commit(&world, &format!("{prefix}{GROUP}"), &name, &[1])?;
+    }
+    // A group of one that has read a topic of another: not what its clients could see.
+    commit(
+        &world,
+        &format!("east-{GROUP}"),
+        &format!("east-inner-{topic}"),
+        &[1],
+    )?;
+
+    let front = world.secured_front(&[POLLED])?;
+    let scrape = front.eventually("three lags", |scrape| {
+        owners.iter().all(|(prefix, count)| {
+            let vcluster = if prefix.is_empty() {
+                "passthrough"
+            } else {
+                prefix
+            };
+            let series =
+                format!("{LAG}{{vcluster=\"{vcluster}\",group=\"{GROUP}\",topic=\"{topic}\"}}");
+            scrape.has(&series) && scrape.get(&series) == *count as f64
+        })
+    })?;
+    assert_eq!(scrape.count(LAG, &[&format!("group=\"{GROUP}\"")]), 3);
+    for name in [
+        format!("east-{GROUP}"),
+        format!("inner-{GROUP}"),
+        format!("inner-{topic}"),
+    ] {
+        let leaked = scrape.series().find(|series| series.contains(&name));
+        assert_eq!(leaked, None);
+    }
     Ok(())
 }

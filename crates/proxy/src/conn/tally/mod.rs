@@ -258,7 +258,7 @@ impl Tally {
     }
 
     fn known(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.known(&self.vcluster, name)
+        self.topics.used(&self.vcluster, name)
     }
 
     fn apply(&self, topic: &Topic, fact: Fact) {

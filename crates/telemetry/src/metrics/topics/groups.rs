@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{IDLE, Shared, Topics, lock};
 use crate::metrics::instrument::{Gauge, Offset};
@@ -63,9 +63,40 @@ impl Topics {
 
     /// A group is there; what it has committed the next poll tells.
     pub fn group_known(&self, vcluster: &str, group: &str) {
-        if self.settings.offsets && self.settings.groups.admit(group) {
+        if self.shows_group(group) {
             let now = self.started.elapsed();
             self.group(&mut self.groups_of(vcluster, group), vcluster, group, now);
+        }
+    }
+
+    /// Whether a group of this name is shown, if there is a place.
+    pub fn shows_group(&self, group: &str) -> bool {
+        self.settings.offsets && self.settings.groups.admit(group)
+    }
+
+    /// How many groups there can be.
+    pub fn max_groups(&self) -> usize {
+        self.settings.groups.cap(self.settings.max_offset_series)
+    }
+
+    /// There are more groups than [`Topics::max_groups`].
+    pub fn groups_left_out(&self) {
+        self.catalogue.committed.folded();
+    }
+
+    /// Kafka still has the group, at `now`. What it has committed stays, however long ago that was, and so do the topics.
+    pub fn group_is_there(&self, vcluster: &str, group: &str, now: Instant) {
+        let now = now.saturating_duration_since(self.started);
+        let mut groups = self.groups_of(vcluster, group);
+        let Some(group_of) = groups.get_mut(vcluster, group) else {
+            return;
+        };
+        group_of.last = now;
+        for (topic, progress) in &mut group_of.topics {
+            progress.last = now;
+            if let Some(topic) = self.known(vcluster, topic) {
+                topic.touch(now);
+            }
         }
     }
 
@@ -90,6 +121,7 @@ impl Topics {
         let Some(group_of) = groups.get_mut(vcluster, group) else {
             return;
         };
+        let had_some = !group_of.topics.is_empty();
         for (topic, progress) in &mut group_of.topics {
             let mut of_topic: Vec<i32> = found
                 .iter()
@@ -112,13 +144,19 @@ impl Topics {
         group_of
             .topics
             .retain(|_, progress| !progress.commits.is_empty());
+        // It was deleted, or its offsets have expired: its place is for others.
+        if had_some && group_of.topics.is_empty() {
+            groups.remove(vcluster, group);
+            self.shared.give_back(&self.shared.groups, 1);
+        }
     }
 
     /// The group has been deleted.
     pub fn group_deleted(&self, vcluster: &str, group: &str) {
         let mut groups = self.groups_of(vcluster, group);
-        let gone = groups.0.get_mut(vcluster).and_then(|all| all.remove(group));
-        let Some(gone) = gone else { return };
+        let Some(gone) = groups.remove(vcluster, group) else {
+            return;
+        };
         self.shared.give_back(&self.shared.groups, 1);
         for (topic, mut progress) in gone.topics {
             self.remove_all(vcluster, group, &topic, &mut progress);
@@ -183,7 +221,7 @@ impl Topics {
             return;
         }
         // So that its ends are asked for, too.
-        self.topic(vcluster, topic);
+        self.read_topic(vcluster, topic);
         let labels = |partition: &str| {
             let texts = [vcluster, group, topic, partition];
             texts.map(Arc::<str>::from)
@@ -214,8 +252,7 @@ impl Topics {
         now: Duration,
     ) -> Option<&'g mut Group> {
         if groups.get_mut(vcluster, group).is_none() {
-            let cap = self.settings.groups.cap(self.settings.max_offset_series);
-            if !Shared::take(&self.shared.groups, cap) {
+            if !Shared::take(&self.shared.groups, self.max_groups()) {
                 return None;
             }
             let all = groups.0.entry(vcluster.into()).or_default();
@@ -276,6 +313,10 @@ impl Topics {
 impl Groups {
     fn get_mut(&mut self, vcluster: &str, group: &str) -> Option<&mut Group> {
         self.0.get_mut(vcluster)?.get_mut(group)
+    }
+
+    fn remove(&mut self, vcluster: &str, group: &str) -> Option<Group> {
+        self.0.get_mut(vcluster)?.remove(group)
     }
 
     pub(super) fn topic_deleted(&mut self, topics: &Topics, vcluster: &str, topic: &str) {

@@ -161,7 +161,9 @@ pub struct Topic {
     pub downstream: Counter,
     /// Whether the bytes are counted under the topic's own name.
     is_own: bool,
-    ends: Option<Ends>,
+    /// Whether clients use it. What is only known from groups takes no place among those whose bytes are counted.
+    is_used: bool,
+    ends: Option<Arc<Ends>>,
     /// It has been forgotten: its instruments are not shown any more.
     gone: AtomicBool,
     /// [`Shared::freed`] when it was made.
@@ -212,11 +214,27 @@ impl Topics {
 
     /// A topic that Kafka has confirmed. Keep it, and ask again when it [is stale](Topics::is_stale).
     pub fn topic(&self, vcluster: &str, name: &str) -> Arc<Topic> {
+        self.topic_of(vcluster, name, true)
+    }
+
+    /// A topic that a group has committed an offset of.
+    fn read_topic(&self, vcluster: &str, name: &str) {
+        self.topic_of(vcluster, name, false);
+    }
+
+    fn topic_of(&self, vcluster: &str, name: &str, is_used: bool) -> Arc<Topic> {
         let mut shard = self.shard(vcluster, name);
-        if let Some(known) = shard.get(vcluster).and_then(|topics| topics.get(name)) {
+        let known = shard.get(vcluster).and_then(|topics| topics.get(name));
+        if let Some(known) = known
+            && (known.is_used || !is_used)
+        {
             return Arc::clone(known);
         }
-        let topic = Arc::new(self.make(vcluster, name));
+        let ends = known.map(|known| {
+            known.gone.store(true, Ordering::Relaxed);
+            known.ends.clone()
+        });
+        let topic = Arc::new(self.make(vcluster, name, is_used, ends));
         if topic.is_own || topic.ends.is_some() {
             let topics = shard.entry(Arc::clone(&topic.vcluster)).or_default();
             topics.insert(Arc::clone(&topic.name), Arc::clone(&topic));
@@ -229,6 +247,15 @@ impl Topics {
         let shard = self.shard(vcluster, name);
         let known = shard.get(vcluster).and_then(|topics| topics.get(name));
         known.map(Arc::clone)
+    }
+
+    /// A topic that a client uses, if it is known.
+    pub fn used(&self, vcluster: &str, name: &str) -> Option<Arc<Topic>> {
+        let known = self.known(vcluster, name)?;
+        Some(match known.is_used {
+            true => known,
+            false => self.topic(vcluster, name),
+        })
     }
 
     /// Whether the topic was forgotten, or may get a place that there was none for.
@@ -320,7 +347,14 @@ impl Topics {
         all
     }
 
-    fn make(&self, vcluster: &str, name: &str) -> Topic {
+    /// `ends` are those that are known already.
+    fn make(
+        &self,
+        vcluster: &str,
+        name: &str,
+        is_used: bool,
+        ends: Option<Option<Arc<Ends>>>,
+    ) -> Topic {
         let TopicSettings {
             bytes,
             offsets,
@@ -331,6 +365,7 @@ impl Topics {
         let names = &self.settings.topics;
         let is_shown = names.admit(name);
         let made = self.shared.freed.load(Ordering::Relaxed);
+        let bytes = bytes && is_used;
         let is_own = bytes && is_shown && Shared::take(&self.shared.topics, names.cap(max_topics));
         let family = &self.catalogue.bytes_topic;
         let count = |direction| match bytes {
@@ -342,15 +377,19 @@ impl Topics {
             family.folded();
         }
         let (vcluster, name): (Arc<str>, Arc<str>) = (vcluster.into(), name.into());
-        let ends = (offsets && is_shown)
-            .then(|| self.ends(&vcluster, &name, names.cap(max_offset_series)))
-            .flatten();
+        let new = || {
+            let cap = names.cap(max_offset_series);
+            let ends = (offsets && is_shown).then(|| self.ends(&vcluster, &name, cap));
+            ends.flatten().map(Arc::new)
+        };
+        let ends = ends.unwrap_or_else(new);
         Topic {
             vcluster,
             name,
             upstream,
             downstream,
             is_own,
+            is_used,
             ends,
             gone: AtomicBool::new(false),
             made,
@@ -513,6 +552,11 @@ impl Topic {
         if let Some(shown) = &ends.sum {
             shown.set(sum);
         }
+    }
+
+    /// Something has happened to it.
+    fn touch(&self, now: Duration) {
+        lock(&self.idle).1 = now;
     }
 
     fn is_idle(&self, now: Duration) -> bool {

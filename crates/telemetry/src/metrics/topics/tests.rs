@@ -256,3 +256,49 @@ fn what_is_idle_for_a_day_is_forgotten() {
     assert!(topics.polled_groups().is_empty());
     assert_eq!(topics.polled_topics().len(), 1);
 }
+
+#[test]
+fn a_group_that_kafka_still_has_is_not_forgotten() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let metrics = metrics(TopicSettings::default());
+    let topics = metrics.topics();
+    for group in ["g", "gone"] {
+        topics.committed("v", group, "t", 0, 3);
+    }
+    topics.topic("v", "t").end(0, 8);
+    for hour in 1..40 {
+        topics.group_is_there("v", "g", topics.started + HOUR * hour);
+        after(&metrics, HOUR * hour);
+    }
+    let left = lines(&metrics, &format!("{COMMITS}{{"));
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(value(&metrics, LAG), Some(5.0));
+    // When its offsets are gone, so is it, and its place is for others.
+    let poll = topics.begin_poll();
+    topics.polled_commits("v", "g", &[], poll);
+    assert!(topics.polled_groups().is_empty());
+}
+
+#[test]
+fn what_only_groups_have_read_takes_no_place_of_what_is_used() {
+    let metrics = metrics(TopicSettings {
+        max_topics: 1,
+        ..TopicSettings::default()
+    });
+    let topics = metrics.topics();
+    let up = |topic| format!("{BYTES}{{direction=\"upstream\",topic=\"{topic}\",vcluster=\"v\"}}");
+    topics.committed("v", "g", "t", 0, 3);
+    topics.known("v", "t").expect("it is asked for").end(0, 8);
+    assert!(lines(&metrics, &format!("{BYTES}{{")).is_empty());
+    // A producer that is not answered finds it, too.
+    topics.used("v", "t").expect("it is known").upstream.add(5);
+    assert_eq!(value(&metrics, &up("t")), Some(5.0));
+    assert!(topics.used("v", "made up").is_none());
+    topics.topic("v", "t").end(0, 9);
+    after(&metrics, Duration::from_secs(1));
+    assert_eq!(value(&metrics, LAG), Some(6.0));
+    topics.topic_deleted("v", "t");
+    assert!(lines(&metrics, &format!("{ENDS}{{")).is_empty());
+    topics.topic("v", "late").upstream.add(1);
+    assert_eq!(value(&metrics, &up("late")), Some(1.0));
+}
