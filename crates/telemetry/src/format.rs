@@ -15,7 +15,7 @@ use crate::time_format::TimeFormat;
 pub enum Layout {
     /// `time LEVEL [thread] target - message field=value`, fields of surrounding spans last.
     Pattern,
-    /// An object with `timestamp`, `level`, `thread`, `logger`, `message`, then the fields, then `context` with those of
+    /// An object with `timestamp`, `level`, `thread`, `loggerName`, `message`, then the fields, then `context` with those of
     /// surrounding spans. A field named like one of the fixed keys gets the prefix `field.`.
     Json,
 }
@@ -24,7 +24,7 @@ const FIXED_KEYS: &[&str] = &[
     "timestamp",
     "level",
     "thread",
-    "logger",
+    "loggerName",
     "message",
     "context",
 ];
@@ -70,7 +70,7 @@ where
                 write!(out, "\",\"level\":\"{}\"", meta.level())?;
                 for (key, value) in [
                     ("thread", thread),
-                    ("logger", meta.target()),
+                    ("loggerName", meta.target()),
                     ("message", fields.message.as_str()),
                 ] {
                     write!(out, ",\"{key}\":")?;

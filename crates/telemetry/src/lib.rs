@@ -172,7 +172,7 @@ mod tests {
             tracing::info!(target: targets::HTTP, peer = "a\"b", count = -3, ratio = 0.5, bad = f64::NAN, "hi");
         });
         let expected = format!(
-            r#"{{"timestamp":"T","level":"INFO","thread":"{}","logger":"sluicegate::http","message":"hi","peer":"a\"b","count":-3,"ratio":0.5,"bad":"NaN"}}"#,
+            r#"{{"timestamp":"T","level":"INFO","thread":"{}","loggerName":"sluicegate::http","message":"hi","peer":"a\"b","count":-3,"ratio":0.5,"bad":"NaN"}}"#,
             thread()
         );
         assert_eq!(lines, [expected]);
@@ -207,9 +207,11 @@ mod tests {
             layout: Layout::Json,
             ..LogSettings::default()
         };
-        let lines = logged(&settings, || tracing::info!(level = "x", logger = "y", "m"));
+        let lines = logged(&settings, || {
+            tracing::info!(level = "x", loggerName = "y", "m")
+        });
         assert!(
-            lines[0].contains(r#""field.level":"x","field.logger":"y""#),
+            lines[0].contains(r#""field.level":"x","field.loggerName":"y""#),
             "{lines:?}"
         );
     }

@@ -158,6 +158,10 @@ fn count(catalogue: &Catalogue, snapshot: &Snapshot) {
     ] {
         family.with([]).set(count as f64);
     }
+    let covered = classes
+        .keys()
+        .map(|class| ([class.clone()], Gauge::default()));
+    catalogue.lived_class_topics.replace(covered);
     let of_class = classes.into_iter().map(|(class, count)| {
         let gauge = Gauge::default();
         gauge.set(count as f64);

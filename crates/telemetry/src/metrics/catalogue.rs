@@ -191,6 +191,10 @@ metrics! {
         "Interceptors that are configured";
     lived_class_instances: Gauge, 1 = "gateway_lived_event_interceptor_instance_count", ["className"],
         "Interceptors that are configured, by plugin";
+    lived_class_topics: Gauge, 1 = "gateway_lived_event_interceptor_topics_covered", ["className"],
+        "Topics that interceptors act on, by plugin; 0, as this version keeps interceptors and does not run them";
+    lived_topics_covered: Gauge, 0 = "gateway_lived_event_unique_topics_covered", [],
+        "Topics that any interceptor acts on; 0, as this version keeps interceptors and does not run them";
     lived_accounts: Gauge, 0 = "gateway_lived_event_service_accounts_total", [],
         "Service accounts";
     lived_groups: Gauge, 0 = "gateway_lived_event_groups_total", [],
@@ -199,6 +203,8 @@ metrics! {
         "Virtual clusters, the passthrough one not counted";
     lived_aliases: Gauge, 0 = "gateway_lived_event_topics_alias_total", [],
         "Aliases of topics";
+    lived_concentrated: Gauge, 0 = "gateway_lived_event_topics_concentrated_total", [],
+        "Topics that share a topic of Kafka with others; 0, as this version has none";
     lived_info: Gauge, 4 = "gateway_lived_event_info", ["gatewayVersion", "gatewayCommit", "os", "deploymentMethod"],
         "Always 1; the labels tell what is running, and by DEPLOYED_BY how it was deployed";
     lived_connections: Gauge, 4 = "gateway_lived_event_connection_info",
