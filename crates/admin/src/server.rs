@@ -96,7 +96,7 @@ impl AdminServer {
             .metrics
             .build_info(&build.product_version, &build.commit, BuildInfo::COMPILER);
         let exporter = services.exporter.take();
-        let router = routes::router(services, Arc::clone(&resources));
+        let (router, keeping) = routes::router(services, Arc::clone(&resources));
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("admin".into())
@@ -105,6 +105,7 @@ impl AdminServer {
                     if let Some(exporter) = exporter {
                         tokio::spawn(exporter.run());
                     }
+                    tokio::spawn(keeping);
                     tokio::select! {
                         () = accept(listener, tls, router) => {}
                         _ = stopped => {}

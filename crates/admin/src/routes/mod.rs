@@ -19,10 +19,13 @@ use crate::api::{self, Resources};
 use crate::audit::{self, Call};
 use crate::error::ApiError;
 
-/// Health, metrics and the status page, then the API. HEAD is answered like GET.
-pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resources>>>) -> Router {
+/// Health, metrics and the status page, then the API. HEAD is answered like GET. With it comes what has to run beside it and never ends.
+pub(crate) fn router(
+    services: Services,
+    resources: Arc<OnceLock<Arc<dyn Resources>>>,
+) -> (Router, impl Future<Output = ()> + Send + 'static) {
     let access = Access::new(services.users);
-    let status = status::router(
+    let (status, keeping) = status::router(
         access.clone(),
         services.metrics.clone(),
         services.health.clone(),
@@ -38,7 +41,7 @@ pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resourc
         services.secured_metrics.then(|| access.clone()),
         services.health.clone(),
     );
-    health::router(services.health, services.build)
+    let router = health::router(services.health, services.build)
         .merge(metrics)
         .merge(status)
         .route("/admin", any(legacy))
@@ -46,7 +49,8 @@ pub(crate) fn router(services: Services, resources: Arc<OnceLock<Arc<dyn Resourc
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
         .layer(middleware::from_fn(logged))
-        .merge(api::router(access, services.api, resources))
+        .merge(api::router(access, services.api, resources));
+    (router, keeping)
 }
 
 /// 404 for any method.

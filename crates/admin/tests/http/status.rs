@@ -7,6 +7,7 @@ use telemetry::metrics::{Answered, Api, Metrics, Moment, Origin};
 use crate::common::{ADMIN, READER, Running, WRONG, credentials, serve, services};
 
 const STATUS: &str = "/gateway/v2/status";
+const HISTORY: &str = "/gateway/v2/status/history";
 
 /// A port with some traffic behind it, one name of which is hostile.
 fn start() -> Running {
@@ -44,6 +45,10 @@ fn fill(metrics: &Metrics) {
     catalogue.bytes.with(["upstream"]).add(1000);
     catalogue.bytes.with(["downstream"]).add(250);
     catalogue.brokers.with([]).set(3.0);
+    let orders = metrics.topics().topic("billing", "orders");
+    orders.upstream.add(700);
+    orders.downstream.add(20);
+    metrics.topics().topic("billing", "idle");
     for (request, took) in [("fetch", 500), ("group", 3000), ("other", 4)] {
         let times = catalogue.upstream_request.with(["1", request]);
         times.observe(Moment::now(), millis(took));
@@ -53,7 +58,7 @@ fn fill(metrics: &Metrics) {
 #[test]
 fn credentials_are_asked_for_and_any_user_may_look() {
     let server = start();
-    for path in ["/", STATUS] {
+    for path in ["/", STATUS, HISTORY] {
         let answer = server.ask("GET", path, "");
         assert!(
             answer.head.contains("www-authenticate: basic realm="),
@@ -166,7 +171,19 @@ fn the_summary_tells_what_the_metrics_tell() {
         assert_eq!(latency[times]["below"][bounds], count, "{times}");
     }
     assert_eq!(status["errors"]["authorization"], 2.0);
-    assert_eq!(status["errors"]["most"][0]["code"], "29");
+    let most = &status["errors"]["most"][0];
+    assert_eq!(most["code"], "29");
+    assert_eq!(most["name"], "TOPIC_AUTHORIZATION_FAILED");
+    // The process is younger than a minute.
+    assert_eq!((&most["count"], &most["recent"]), (&2.0.into(), &2.0.into()));
+    let topics = &status["topics"];
+    assert_eq!(topics.as_array().map(Vec::len), Some(1), "{topics}");
+    assert_eq!(topics[0]["topic"], "orders");
+    assert_eq!(topics[0]["bytesFromClients"], 700.0);
+    assert_eq!(topics[0]["bytesToClients"], 20.0);
+    let users = status["users"].as_array().expect("a list");
+    assert_eq!(users.len(), 2);
+    assert!(users.iter().all(|user| user["user"] == "app" && user["requests"] == 1.0));
     let vclusters = &status["connections"]["vclusters"];
     assert_eq!(vclusters[0]["name"], "billing");
     assert_eq!(vclusters[0]["connections"], 3.0);
@@ -219,6 +236,26 @@ fn the_summary_is_small_however_many_series_there_are() {
     server.handle.shutdown();
 }
 
+#[test]
+fn charts_have_a_history_without_anybody_looking() {
+    let server = start();
+    let mut points = server.ask("GET", HISTORY, &credentials(READER)).json();
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // One at the start, and one more each five seconds.
+    while points.as_array().map_or(0, Vec::len) < 2 && std::time::Instant::now() < limit {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        points = server.ask("GET", HISTORY, &credentials(READER)).json();
+    }
+    let points = points.as_array().expect("a list");
+    assert!(points.len() >= 2, "{points:?}");
+    let last = &points[points.len() - 1];
+    assert!(last["time"].as_f64() > points[0]["time"].as_f64());
+    assert_eq!(last["bytes"][0], 1000.0);
+    assert_eq!(last["kafka"][0], 1.0);
+    assert!(last["lag"].is_null());
+    server.handle.shutdown();
+}
+
 /// The page in a real browser, after its script has shown the first answer.
 #[test]
 fn a_browser_shows_the_page_and_finds_nothing_wrong() {
@@ -255,7 +292,9 @@ fn a_browser_shows_the_page_and_finds_nothing_wrong() {
     for part in [
         "data-state=\"good\">Ready<",
         "<td>billing</td><td>3</td>",
-        "<td>PRODUCE</td><td>29</td><td>authorization</td><td>2</td>",
+        "<td data-name=\"error\">TOPIC_AUTHORIZATION_FAILED</td><td data-name=\"code\">29</td><td data-name=\"request\">PRODUCE</td>",
+        "shutting down <strong class=\"up\">✓ no<",
+        "<td data-name=\"user\">app</td><td data-name=\"virtual cluster\">billing</td>",
         "<dd id=\"lag-records\">no data</dd>",
         "upstream <strong class=\"up\">",
         "<dd id=\"brokers\">3</dd>",

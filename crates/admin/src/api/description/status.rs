@@ -22,6 +22,44 @@ pub(super) fn describe(paths: &mut Paths) {
         vec![HttpMethod::Get],
         finished(call),
     );
+    let call = OperationBuilder::new()
+        .operation_id(Some("status-history"))
+        .tag("Status")
+        .summary(Some("Tell what charts of the last five minutes show"))
+        .description(Some(
+            "A point every five seconds since the start, oldest first, 60 of them at most. Numbers of events count from the start of the process.",
+        ))
+        .response("200", found(list("Moments.", point())));
+    paths.add_path_operation(
+        format!("{ROOT}/status/history"),
+        vec![HttpMethod::Get],
+        finished(call),
+    );
+}
+
+fn point() -> ObjectBuilder {
+    let pair = |meaning: &str| list(meaning, amount("A number."));
+    object(
+        "One moment.",
+        [
+            needed("time", amount("Seconds since 1970.")),
+            needed("bytes", pair("Bytes from clients, and to clients.")),
+            needed(
+                "gateway",
+                pair("Requests, and seconds that the gateway has added to them."),
+            ),
+            needed(
+                "kafka",
+                pair("Requests, and seconds that brokers have taken."),
+            ),
+            needed(
+                "connections",
+                pair("Connections now: of clients, and to brokers."),
+            ),
+            needed("errors", pair("Errors of the gateway, and of Kafka.")),
+            optional("lag", amount("The greatest consumer lag, in records.")),
+        ],
+    )
 }
 
 fn status() -> ObjectBuilder {
@@ -46,7 +84,36 @@ fn status() -> ObjectBuilder {
             needed("connections", connections()),
             needed("brokers", count("Brokers in the cluster.")),
             needed("errors", errors()),
+            needed(
+                "recentSeconds",
+                amount("How long `recent`, `topics` and `users` look back: about a minute."),
+            ),
+            needed("topics", list("Those with most bytes lately.", topic())),
+            needed("users", list("Those with most requests lately.", user())),
             optional("lag", lag()),
+        ],
+    )
+}
+
+fn topic() -> ObjectBuilder {
+    object(
+        "A topic.",
+        [
+            needed("topic", text("Its name there.")),
+            needed("vcluster", text("Its virtual cluster.")),
+            needed("bytesFromClients", count("Bytes of records, lately.")),
+            needed("bytesToClients", count("Bytes of records, lately.")),
+        ],
+    )
+}
+
+fn user() -> ObjectBuilder {
+    object(
+        "A user.",
+        [
+            needed("user", text("Its name.")),
+            needed("vcluster", text("Its virtual cluster.")),
+            needed("requests", count("Requests lately.")),
         ],
     )
 }
@@ -137,8 +204,10 @@ fn errors() -> ObjectBuilder {
         [
             needed("request", text("The request, as `PRODUCE`.")),
             needed("code", text("Kafka's error code; `<none>` for no answer.")),
+            optional("name", text("What Kafka calls that code.")),
             needed("origin", text("Who said so.")),
             needed("count", count("How many.")),
+            needed("recent", count("How many lately.")),
         ],
     );
     object(

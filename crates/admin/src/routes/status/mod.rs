@@ -1,30 +1,36 @@
-//! The status page at `/`, and the summary that it shows: `GET /gateway/v2/status`.
+//! The status page at `/`, and the summary that it shows: `GET /gateway/v2/status`, and `/history` for its charts.
 
+mod history;
 mod page;
 mod summary;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use bytes::Bytes;
 use telemetry::metrics::Metrics;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::access::{Access, Peer};
 use crate::audit::Call;
 use crate::build_info::BuildInfo;
 use crate::error::ApiError;
 use crate::health::HealthState;
+use history::{History, PERIOD, Point};
 use page::Page;
 
 /// Where the summary is.
 pub(crate) const STATUS: &str = "/gateway/v2/status";
+
+/// Where the last minutes are.
+pub(crate) const HISTORY: &str = "/gateway/v2/status/history";
 
 /// A summary is made this often at most, however many look at it.
 const KEPT: Duration = Duration::from_secs(1);
@@ -35,6 +41,7 @@ struct Shown {
     page: Page,
     facts: Facts,
     last: Mutex<Option<(Instant, Bytes)>>,
+    history: Mutex<History>,
 }
 
 /// What a summary is made of.
@@ -45,13 +52,13 @@ pub(super) struct Facts {
     pub(super) started: Instant,
 }
 
-/// The paths, for users of the admin port. They work before the resources have been read.
+/// The paths, for users of the admin port, and what keeps the last minutes, which never ends. They work before the resources have been read.
 pub(super) fn router(
     access: Access,
     metrics: Metrics,
     health: HealthState,
     build: BuildInfo,
-) -> Router {
+) -> (Router, impl Future<Output = ()> + Send + 'static) {
     let shown = Arc::new(Shown {
         access,
         page: Page::new(),
@@ -62,12 +69,16 @@ pub(super) fn router(
             started: Instant::now(),
         },
         last: Mutex::default(),
+        history: Mutex::default(),
     });
-    Router::new()
+    let keeping = Arc::clone(&shown);
+    let router = Router::new()
         .route("/", get(page))
         .route(STATUS, get(status))
+        .route(HISTORY, get(last_minutes))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shown), guard))
-        .with_state(shown)
+        .with_state(shown);
+    (router, async move { keeping.keep().await })
 }
 
 async fn guard(
@@ -100,7 +111,25 @@ async fn status(State(shown): State<Arc<Shown>>) -> Result<Response, ApiError> {
     Ok(([(CONTENT_TYPE, "application/json")], summary).into_response())
 }
 
+async fn last_minutes(State(shown): State<Arc<Shown>>) -> Json<Vec<Point>> {
+    Json(shown.history().points())
+}
+
 impl Shown {
+    async fn keep(&self) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (point, totals) = summary::sample(&self.facts);
+            self.history().add(Instant::now(), point, totals);
+        }
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn summary(&self) -> Option<Bytes> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((made, summary)) = &*last
@@ -108,7 +137,8 @@ impl Shown {
         {
             return Some(summary.clone());
         }
-        let summary = serde_json::to_vec(&summary::Status::of(&self.facts)).ok()?;
+        let summary = summary::Status::of(&self.facts, &self.history());
+        let summary = serde_json::to_vec(&summary).ok()?;
         let summary = Bytes::from(summary);
         *last = Some((Instant::now(), summary.clone()));
         Some(summary)

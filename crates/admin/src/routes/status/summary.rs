@@ -1,16 +1,21 @@
 //! What the gateway does, in a few numbers: sums over series, and the greatest of what there may be many of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use telemetry::metrics::{BOUNDS, Series};
 
 use super::Facts;
+use super::history::{History, Point, Totals};
 use crate::build_info::BuildInfo;
 
 /// Virtual clusters, errors and lagging groups that are named.
 const NAMED: usize = 15;
+
+/// Topics and users that are named.
+const BUSIEST: usize = 8;
 
 /// The answer. Numbers that only grow count from the start of the process; who looks twice knows the rate.
 #[derive(Debug, Serialize)]
@@ -23,8 +28,28 @@ pub(super) struct Status<'a> {
     live: bool,
     ready: bool,
     checks: Vec<Check>,
+    /// What `recent` numbers, topics and users are about: the last so many seconds.
+    recent_seconds: f64,
+    topics: Vec<OfTopic>,
+    users: Vec<OfUser>,
     #[serde(flatten)]
     counted: Counted,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfTopic {
+    topic: String,
+    vcluster: String,
+    bytes_from_clients: f64,
+    bytes_to_clients: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct OfUser {
+    user: String,
+    vcluster: String,
+    requests: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,8 +146,12 @@ struct Errors {
 struct OfKind {
     request: String,
     code: String,
+    /// Kafka's name of the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
     origin: String,
     count: f64,
+    recent: f64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -159,23 +188,27 @@ const FAMILIES: &[&str] = &[
     "gateway_upstream_io_nodes",
     "gateway_errors_total",
     "gateway_failed_authentications_total",
+    BYTES,
+    REQUESTS,
     LAG,
     LAG_SECONDS,
 ];
+const BYTES: &str = "gateway_bytes_exchanged_topic_total";
+const REQUESTS: &str = "gateway_current_inflight_apiKeys_total";
 const LAG: &str = "gateway_consumer_lag";
 const LAG_SECONDS: &str = "gateway_consumer_lag_seconds";
 
 impl<'a> Status<'a> {
-    pub(super) fn of(facts: &'a Facts) -> Status<'a> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    pub(super) fn of(facts: &'a Facts, history: &History) -> Status<'a> {
         let conditions = facts.health.conditions();
-        let mut summing = Summing::default();
-        facts.metrics.read(
-            |family| FAMILIES.contains(&family.name),
-            |series| summing.add(series),
-        );
+        let (mut counted, totals) = Summing::of(facts);
+        let (recent_seconds, recent) = history.recent(totals, facts.started);
+        counted.errors.most = most(&recent);
         Status {
-            time: since_1970.map_or(0.0, |since| since.as_secs_f64()),
+            time: now(),
+            recent_seconds,
+            topics: topics(&recent),
+            users: users(&recent),
             uptime_seconds: facts.started.elapsed().as_secs_f64(),
             build: &facts.build,
             live: facts.health.is_live(),
@@ -187,20 +220,100 @@ impl<'a> Status<'a> {
                     up: condition.up,
                 })
                 .collect(),
-            counted: summing.done(),
+            counted,
         }
     }
+}
+
+/// What is kept of this moment.
+pub(super) fn sample(facts: &Facts) -> (Point, Totals) {
+    let (counted, totals) = Summing::of(facts);
+    let times = |times: &Times| [times.count, times.seconds];
+    let point = Point {
+        time: now(),
+        bytes: [
+            counted.traffic.bytes_from_clients,
+            counted.traffic.bytes_to_clients,
+        ],
+        gateway: times(&counted.latency.gateway),
+        kafka: times(&counted.latency.kafka),
+        connections: [counted.connections.clients, counted.connections.to_brokers],
+        errors: [counted.errors.gateway, counted.errors.broker],
+        lag: counted.lag.map(|lag| lag.records),
+    };
+    (point, totals)
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// The errors that were most frequent lately, then those that were since the start.
+fn most(recent: &Totals<(f64, f64)>) -> Vec<OfKind> {
+    let mut all: Vec<_> = recent.errors.iter().collect();
+    all.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1).then(b.0.total_cmp(&a.0)));
+    let all = all.into_iter().filter(|(_, (count, _))| *count > 0.0);
+    let of_kind =
+        |([request, code, origin], (count, recent)): (&[Arc<str>; 3], &(f64, f64))| OfKind {
+            request: request.to_string(),
+            name: code.parse().ok().and_then(wire::error_code::name),
+            code: code.to_string(),
+            origin: origin.to_string(),
+            count: *count,
+            recent: *recent,
+        };
+    all.take(NAMED).map(of_kind).collect()
+}
+
+/// The topics with most bytes lately.
+fn topics(recent: &Totals<(f64, f64)>) -> Vec<OfTopic> {
+    let sum = |bytes: &[(f64, f64); 2]| bytes[0].1 + bytes[1].1;
+    let mut all: Vec<_> = recent.topics.iter().collect();
+    all.sort_by(|(_, a), (_, b)| sum(b).total_cmp(&sum(a)));
+    let all = all.into_iter().filter(|(_, bytes)| sum(bytes) > 0.0);
+    let of_topic = |([topic, vcluster], bytes): (&[Arc<str>; 2], &[(f64, f64); 2])| OfTopic {
+        topic: topic.to_string(),
+        vcluster: vcluster.to_string(),
+        bytes_from_clients: bytes[0].1,
+        bytes_to_clients: bytes[1].1,
+    };
+    all.take(BUSIEST).map(of_topic).collect()
+}
+
+/// The users with most requests lately.
+fn users(recent: &Totals<(f64, f64)>) -> Vec<OfUser> {
+    let mut all: Vec<_> = recent.users.iter().collect();
+    all.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
+    let all = all.into_iter().filter(|(_, (_, recent))| *recent > 0.0);
+    let of_user = |([user, vcluster], (_, recent)): (&[Arc<str>; 2], &(f64, f64))| OfUser {
+        user: user.to_string(),
+        vcluster: vcluster.to_string(),
+        requests: *recent,
+    };
+    all.take(BUSIEST).map(of_user).collect()
 }
 
 /// Sums that are being made.
 #[derive(Default)]
 struct Summing {
     counted: Counted,
+    totals: Totals,
     /// By virtual cluster, group and topic, as several partitions may have series of their own.
     lag: BTreeMap<[String; 3], (f64, Option<f64>)>,
 }
 
 impl Summing {
+    fn of(facts: &Facts) -> (Counted, Totals) {
+        let mut summing = Summing::default();
+        facts.metrics.read(
+            |family| FAMILIES.contains(&family.name),
+            |series| summing.add(series),
+        );
+        summing.done()
+    }
+
     fn add(&mut self, series: Series<'_>) {
         if !series.facet.suffix.is_empty() {
             return;
@@ -237,7 +350,20 @@ impl Summing {
                 connections: value,
             }),
             "gateway_upstream_io_nodes" => *brokers += value,
-            "gateway_errors_total" => errors.add(series),
+            "gateway_errors_total" => {
+                errors.add(series);
+                let kind = labels(series, ["api_key", "error_code", "origin"]);
+                *self.totals.errors.entry(kind).or_default() += value;
+            }
+            BYTES => {
+                let topic = labels(series, ["topic", "vcluster"]);
+                let bytes = self.totals.topics.entry(topic).or_default();
+                bytes[usize::from(series.label("direction") != "upstream")] += value;
+            }
+            REQUESTS => {
+                let user = labels(series, ["username", "vcluster"]);
+                *self.totals.users.entry(user).or_default() += value;
+            }
             "gateway_failed_authentications_total" => errors.authentication += value,
             LAG => {
                 let (records, _) = self.lag.entry(whose(series)).or_default();
@@ -251,7 +377,7 @@ impl Summing {
         }
     }
 
-    fn done(self) -> Counted {
+    fn done(self) -> (Counted, Totals) {
         let mut counted = self.counted;
         let connections = &mut counted.connections;
         let by_size = |a: &OfVcluster, b: &OfVcluster| b.connections.total_cmp(&a.connections);
@@ -263,13 +389,8 @@ impl Summing {
         connections.others = others
             .iter()
             .fold(0.0, |sum, other| sum + other.connections);
-        counted
-            .errors
-            .most
-            .sort_by(|a, b| b.count.total_cmp(&a.count));
-        counted.errors.most.truncate(NAMED);
         counted.lag = lag(self.lag);
-        counted
+        (counted, self.totals)
     }
 }
 
@@ -294,6 +415,15 @@ fn lag(of: BTreeMap<[String; 3], (f64, Option<f64>)>) -> Option<Lag> {
         records,
         seconds,
         groups,
+    })
+}
+
+/// Values of labels, shared with the series.
+fn labels<const N: usize>(series: Series<'_>, names: [&str; N]) -> [Arc<str>; N] {
+    names.map(|name| {
+        let place = series.family.labels.iter().position(|label| *label == name);
+        let value = place.and_then(|place| series.labels.get(place));
+        value.cloned().unwrap_or_default()
     })
 }
 
@@ -325,12 +455,6 @@ impl Errors {
             "authorization" => self.authorization += count,
             _ => self.gateway += count,
         }
-        self.most.push(OfKind {
-            request: series.label("api_key").to_owned(),
-            code: series.label("error_code").to_owned(),
-            origin: origin.to_owned(),
-            count,
-        });
     }
 }
 
@@ -382,7 +506,7 @@ mod tests {
         add(&mut summing, SECONDS, "g0", 12.0);
         // Another partition of the same topic.
         add(&mut summing, RECORDS, "g5", 200.0);
-        let lag = summing.done().lag.expect("it is known");
+        let lag = summing.done().0.lag.expect("it is known");
         assert_eq!((lag.records, lag.seconds), (200.0, Some(12.0)));
         let shown = |group: &OfGroup| (group.group.clone(), group.records, group.seconds);
         let groups: Vec<_> = lag.groups.iter().map(shown).collect();
@@ -395,7 +519,7 @@ mod tests {
 
     #[test]
     fn nothing_known_of_consumers_is_no_lag() {
-        let counted = Summing::default().done();
+        let (counted, _) = Summing::default().done();
         assert!(counted.lag.is_none());
         let shown = serde_json::to_string(&counted).expect("JSON");
         assert!(!shown.contains("lag") && !shown.contains("-0"), "{shown}");

@@ -96,18 +96,22 @@
     lag: new Chart('chart-lag', 'Greatest consumer lag', number, 1),
   };
 
-  const row = (cells) => {
+  // Where there is no room for columns, each number stands beside the name of its column.
+  const row = (cells, names) => {
     const tr = document.createElement('tr');
-    for (const cell of cells) {
+    cells.forEach((cell, i) => {
       const td = document.createElement('td');
       td.textContent = cell;
+      if (names) td.dataset.name = names[i];
       tr.append(td);
-    }
+    });
     return tr;
   };
   const rows = (id, list, none) => {
     const body = byId(id);
-    if (list.length) return body.replaceChildren(...list.map(row));
+    const table = body.parentNode;
+    const names = table.className ? [...table.tHead.rows[0].cells].map((cell) => cell.textContent) : undefined;
+    if (list.length) return body.replaceChildren(...list.map((cells) => row(cells, names)));
     const tr = row([none]);
     tr.firstChild.colSpan = body.parentNode.tHead.rows[0].cells.length;
     body.replaceChildren(tr);
@@ -131,7 +135,7 @@
 
   let seen = []; // the answers of the last RECENT seconds, oldest first
 
-  const latency = (status, oldest, last) => {
+  const latency = (status, oldest) => {
     for (const name of ['gateway', 'kafka', 'fetches']) {
       const times = between(status.latency[name], oldest.latency[name]);
       const at = (share) => times.quantile ? time(times.quantile(share, status.latency.bounds)) : '–';
@@ -139,14 +143,39 @@
       show(name + '-p99', at(0.99));
       show(name + '-mean', time(times.mean));
     }
-    const mean = (name) => between(status.latency[name], last.latency[name]).mean;
-    charts.latency.add(status.time, [mean('gateway'), mean('kafka')]);
   };
+
+  // What charts show of two moments, which are those of the history or of two answers.
+  const draw = (now, last) => {
+    charts.connections.add(now.time, now.connections);
+    charts.lag.add(now.time, [now.lag]);
+    if (!last || now.time <= last.time) return;
+    const rates = (name) => now[name].map((value, i) => Math.max(0, value - last[name][i]) / (now.time - last.time));
+    const mean = (name) => {
+      const count = now[name][0] - last[name][0];
+      return count > 0 ? (now[name][1] - last[name][1]) / count : undefined;
+    };
+    charts.bytes.add(now.time, rates('bytes'));
+    charts.errors.add(now.time, rates('errors'));
+    charts.latency.add(now.time, [mean('gateway'), mean('kafka')]);
+  };
+
+  // An answer as a point of the history.
+  const point = ({ time, traffic, latency, connections, errors, lag }) => ({
+    time,
+    bytes: [traffic.bytesFromClients, traffic.bytesToClients],
+    gateway: [latency.gateway.count, latency.gateway.seconds],
+    kafka: [latency.kafka.count, latency.kafka.seconds],
+    connections: [connections.clients, connections.toBrokers],
+    errors: [errors.gateway, errors.broker],
+    lag: lag ? lag.records : undefined,
+  });
+  let drawn; // the last of them
 
   const render = (status) => {
     let last = seen[seen.length - 1];
     // A restart: what was counted before is gone.
-    if (last && status.uptimeSeconds < last.uptimeSeconds) { seen = []; last = undefined; }
+    if (last && status.uptimeSeconds < last.uptimeSeconds) { seen = []; last = undefined; drawn = undefined; }
     const { traffic, connections, errors, build } = status;
     if (last && status.time > last.time) {
       const rate = (of) => Math.max(0, of(status) - of(last)) / (status.time - last.time);
@@ -154,13 +183,16 @@
       const from = rate((s) => s.traffic.bytesFromClients), to = rate((s) => s.traffic.bytesToClients);
       show('bytes-in', bytes(from));
       show('bytes-out', bytes(to));
-      charts.bytes.add(status.time, [from, to]);
       show('churn', number(rate((s) => s.connections.opened)) + ' / ' + number(rate((s) => s.connections.closed)));
       for (const name of ['broker', 'gateway', 'authorization', 'authentication']) {
         show('errors-' + name, number(rate((s) => s.errors[name])));
       }
-      charts.errors.add(status.time, [rate((s) => s.errors.gateway), rate((s) => s.errors.broker)]);
-      latency(status, seen[0], last);
+      latency(status, seen[0]);
+    }
+    if (!drawn || status.time > drawn.time) {
+      const now = point(status);
+      draw(now, drawn);
+      drawn = now;
     }
     if (!last || status.time > last.time) seen.push(status);
     while (seen.length > 1 && seen[1].time <= status.time - RECENT) seen.shift();
@@ -169,16 +201,22 @@
     show('waiting', number(traffic.waiting));
     show('clients', number(connections.clients));
     show('to-brokers', number(connections.toBrokers));
-    charts.connections.add(status.time, [connections.clients, connections.toBrokers]);
     const vclusters = connections.vclusters.map((of) => [of.name, number(of.connections)]);
     if (connections.others > 0) vclusters.push(['others', number(connections.others)]);
     rows('vclusters', vclusters, 'none');
-    rows('most', errors.most.map((of) => [of.request, of.code, of.origin, number(of.count)]), 'none since the start');
+    const lately = 'last ' + time(Math.round(status.recentSeconds)).replace('.0', '');
+    show('recent', lately);
+    for (const node of document.querySelectorAll('.recent')) node.textContent = lately;
+    rows('most', errors.most.map((of) => [of.name || (of.code === '<none>' ? 'no answer' : 'unknown'), of.code, of.request, of.origin,
+      number(of.recent), number(of.count)]), 'none since the start');
+    const perSecond = (value) => value / status.recentSeconds;
+    rows('topics', status.topics.map((of) => [of.topic, of.vcluster, bytes(perSecond(of.bytesFromClients)), bytes(perSecond(of.bytesToClients))]),
+      'none');
+    rows('users', status.users.map((of) => [of.user, of.vcluster, number(perSecond(of.requests))]), 'none');
 
     const lag = status.lag;
     show('lag-records', lag ? number(lag.records) : 'no data');
     show('lag-seconds', lag && lag.seconds !== undefined ? time(lag.seconds) : 'no data');
-    charts.lag.add(status.time, [lag ? lag.records : undefined]);
     rows('groups', (lag ? lag.groups : []).map((of) => [of.group, of.topic, of.vcluster, number(of.records), time(of.seconds)]),
       'no data');
 
@@ -186,8 +224,10 @@
       const item = document.createElement('li');
       const mark = document.createElement('strong');
       mark.className = check.up ? 'up' : 'down';
-      mark.textContent = check.up ? '✓ up' : '✗ down';
-      item.append(check.id + ' ', mark);
+      // The condition is that it is not shutting down.
+      const isDraining = check.id === 'draining';
+      mark.textContent = (check.up ? '✓ ' : '✗ ') + (isDraining ? (check.up ? 'no' : 'yes') : (check.up ? 'up' : 'down'));
+      item.append((isDraining ? 'shutting down' : check.id) + ' ', mark);
       return item;
     }));
     show('brokers', number(status.brokers));
@@ -208,24 +248,37 @@
   };
 
   // Relative, so that a proxy may put a path in front; without credentials that stood in the address bar.
-  const address = new URL('gateway/v2/status', location.href);
-  address.username = '';
-  address.password = '';
-  let answered;
-
-  const ask = async () => {
+  const get = async (path) => {
+    const address = new URL(path, location.href);
+    address.username = '';
+    address.password = '';
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), PATIENCE);
     try {
       const answer = await fetch(address, { cache: 'no-store', credentials: 'same-origin', signal: patience.signal });
       if (!answer.ok) throw new Error('status ' + answer.status);
-      render(await answer.json());
+      return await answer.json();
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  let answered;
+
+  const ask = async () => {
+    try {
+      if (!answered) {
+        for (const moment of await get('gateway/v2/status/history')) {
+          if (drawn && moment.time <= drawn.time) continue;
+          draw(moment, drawn);
+          drawn = moment;
+        }
+      }
+      render(await get('gateway/v2/status'));
       answered = Date.now();
     } catch (error) {
       const since = answered ? 'No answer since ' + new Date(answered).toLocaleTimeString() : 'No answer';
       state('bad', since);
     } finally {
-      clearTimeout(timer);
       setTimeout(ask, document.hidden ? HIDDEN : PERIOD);
     }
   };
