@@ -175,7 +175,10 @@ fn the_summary_tells_what_the_metrics_tell() {
     assert_eq!(most["code"], "29");
     assert_eq!(most["name"], "TOPIC_AUTHORIZATION_FAILED");
     // The process is younger than a minute.
-    assert_eq!((&most["count"], &most["recent"]), (&2.0.into(), &2.0.into()));
+    assert_eq!(
+        (&most["count"], &most["recent"]),
+        (&2.0.into(), &2.0.into())
+    );
     let topics = &status["topics"];
     assert_eq!(topics.as_array().map(Vec::len), Some(1), "{topics}");
     assert_eq!(topics[0]["topic"], "orders");
@@ -183,7 +186,11 @@ fn the_summary_tells_what_the_metrics_tell() {
     assert_eq!(topics[0]["bytesToClients"], 20.0);
     let users = status["users"].as_array().expect("a list");
     assert_eq!(users.len(), 2);
-    assert!(users.iter().all(|user| user["user"] == "app" && user["requests"] == 1.0));
+    assert!(
+        users
+            .iter()
+            .all(|user| user["user"] == "app" && user["requests"] == 1.0)
+    );
     let vclusters = &status["connections"]["vclusters"];
     assert_eq!(vclusters[0]["name"], "billing");
     assert_eq!(vclusters[0]["connections"], 3.0);

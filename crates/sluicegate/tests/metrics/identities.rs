@@ -128,6 +128,11 @@ fn stored_entries() -> Result<()> {
         scrape.sum("gateway_lived_event_info", &["deploymentMethod=\"<none>\""]),
         1.0
     );
+    // Interceptors are not run, and no topic shares another.
+    for none in ["unique_topics_covered", "topics_concentrated_total"] {
+        let series = format!("gateway_lived_event_{none}");
+        assert!(scrape.has(&series) && scrape.get(&series) == 0.0, "{none}");
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod process;
 #[path = "../shared/records.rs"]
 mod records;
 mod requests;
+mod rights;
 mod scrape;
 mod stages;
 mod topics;

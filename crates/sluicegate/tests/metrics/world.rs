@@ -50,12 +50,15 @@ pub(crate) fn world() -> Result<MutexGuard<'static, World>> {
 }
 
 fn options(cluster: &KafkaCluster) -> GatewayOptions {
-    let bootstrap = cluster.bootstrap(Listener::Relayed);
+    options_for(&cluster.bootstrap(Listener::Relayed))
+}
+
+fn options_for(bootstrap: &str) -> GatewayOptions {
     let admins = format!(
         r#"[{{"username":"{}","password":"{}","admin":true}}]"#,
         ADMIN.0, ADMIN.1
     );
-    GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), &bootstrap)
+    GatewayOptions::new(env!("CARGO_BIN_EXE_sluicegate"), bootstrap)
         .env("GATEWAY_UPSTREAM_THREAD", "1")
         .env("GATEWAY_DOWNSTREAM_THREAD", "1")
         .env("GATEWAY_ADMIN_API_USERS", &admins)
@@ -117,6 +120,12 @@ pub(crate) struct Front {
 }
 
 impl Front {
+    /// A gateway for anonymous clients before another cluster.
+    pub(crate) fn start(bootstrap: &str, settings: &[(&str, &str)]) -> Result<Front> {
+        let gateway = with(options_for(bootstrap), settings).start()?;
+        Ok(Front { gateway })
+    }
+
     pub(crate) fn text(&self, accept: &str) -> Result<String> {
         let request = HttpRequest::new("GET", "/metrics").basic(ADMIN.0, ADMIN.1);
         let (status, text) = request
