@@ -293,7 +293,7 @@ fn broker(keys: &'static [i16], mechanisms: &'static [&'static str]) -> String {
                 answer.extend(error.to_be_bytes());
                 answer.extend((keys.len() as i32).to_be_bytes());
                 for key in keys {
-                    answer.extend([key.to_be_bytes(), [0; 2], [0; 2]].concat());
+                    answer.extend([key.to_be_bytes(), [0; 2], [0, 9]].concat());
                 }
             }
             (17, _) => {
@@ -356,7 +356,9 @@ fn protocols_that_do_not_fit_are_recognised_and_not_tried_again() {
             "it is a KRaft controller",
         ),
     ] {
-        let mut options = options(&address).env("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT");
+        let mut options = options(&address)
+            .env("GATEWAY_SECURITY_PROTOCOL", "PLAINTEXT")
+            .env("GATEWAY_STARTUP_KAFKA_TIMEOUT_MS", "20000");
         for (name, value) in settings {
             options = options.env(name, value);
         }
