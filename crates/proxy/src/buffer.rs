@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::fair::FairShare;
 use crate::socket::Socket;
 
 /// Size of a lent buffer, bytes. Relaying 1 MiB frames costs about half the CPU with 256 KiB that it costs with 16 KiB.
@@ -213,12 +214,12 @@ impl Outbox {
         self.bytes
     }
 
-    /// Writes everything; `progress` is called after each write that moved bytes.
+    /// Writes everything; `progress` is told how many bytes each write has moved.
     pub(crate) async fn flush(
         &mut self,
         window: &Window,
         socket: &Socket,
-        mut progress: impl FnMut(),
+        mut progress: impl FnMut(usize),
     ) -> io::Result<()> {
         let mut first = 0; // index of the first piece with unwritten bytes
         let mut offset = 0; // bytes of it already written
@@ -237,7 +238,7 @@ impl Outbox {
             if n == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            progress();
+            progress(n);
             while n > 0 {
                 let left = match &self.pieces[first] {
                     Piece::Span(span) => span.end - span.start,
@@ -263,9 +264,9 @@ impl Outbox {
 #[derive(Clone)]
 pub(crate) struct Budget {
     /// Answers that are in memory as a whole: a half.
-    pub(crate) answers: Share,
+    pub(crate) answers: FairShare,
     /// Requests that are: a quarter.
-    pub(crate) requests: Share,
+    pub(crate) requests: FairShare,
     /// What is remembered of requests until they are answered: a quarter.
     pub(crate) remembered: Share,
 }
@@ -273,8 +274,8 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(bytes: u64) -> Self {
         Budget {
-            answers: Share::new(bytes / 2),
-            requests: Share::new(bytes / 4),
+            answers: FairShare::new(bytes / 2),
+            requests: FairShare::new(bytes / 4),
             remembered: Share::new(bytes / 4),
         }
     }
@@ -301,21 +302,10 @@ impl Share {
         }
     }
 
-    /// Waits until `bytes` are free. `None`: more than there ever are.
-    pub(crate) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = self.units(bytes)?;
-        self.semaphore.clone().acquire_many_owned(units).await.ok()
-    }
-
-    /// `None`: they are not free now. For those who hold something already, which others may wait for.
+    /// `None`: they are not free now.
     pub(crate) fn take_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = self.units(bytes)?;
         self.semaphore.clone().try_acquire_many_owned(units).ok()
-    }
-
-    /// Whether so many could be free.
-    pub(crate) fn fits(&self, bytes: usize) -> bool {
-        self.units(bytes).is_some()
     }
 
     fn units(&self, bytes: usize) -> Option<u32> {

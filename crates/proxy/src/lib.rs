@@ -24,6 +24,7 @@ mod buffer;
 mod cluster;
 mod conn;
 mod drain;
+mod fair;
 mod gateway;
 mod join;
 mod offsets;

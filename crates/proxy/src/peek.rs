@@ -8,6 +8,8 @@ use wire::walk::WalkError;
 pub(crate) struct Peek {
     /// Produce with `acks=0` has no answer.
     pub(crate) expects_answer: bool,
+    /// Produce with `acks=-1` is answered when all replicas in sync have the records.
+    pub(crate) needs_replicas: bool,
     /// The client takes part in a transaction.
     pub(crate) is_transactional: bool,
     /// The request claims to come from a replica: it could read past the high watermark or disturb the in-sync replicas
@@ -17,6 +19,7 @@ pub(crate) struct Peek {
 
 const PLAIN: Peek = Peek {
     expects_answer: true,
+    needs_replicas: false,
     is_transactional: false,
     is_follower: false,
 };
@@ -30,6 +33,7 @@ pub(crate) fn peek(api: ApiKey, version: i16, body: &[u8]) -> Option<Peek> {
             let acks = rest.first_chunk().map(|b| i16::from_be_bytes(*b))?;
             Some(Peek {
                 expects_answer: acks != 0,
+                needs_replicas: acks != 0 && acks != 1,
                 is_transactional,
                 ..PLAIN
             })
@@ -134,8 +138,9 @@ mod tests {
         let compact = [0x03, b'i', b'd', 0, 1];
         assert!(!peek(ApiKey::PRODUCE, 3, &acks_0).unwrap().expects_answer);
         let seen = peek(ApiKey::PRODUCE, 8, &acks_all_txn).unwrap();
-        assert!(seen.expects_answer && seen.is_transactional);
-        assert!(peek(ApiKey::PRODUCE, 9, &compact).unwrap().is_transactional);
+        assert!(seen.expects_answer && seen.is_transactional && seen.needs_replicas);
+        let seen = peek(ApiKey::PRODUCE, 9, &compact).unwrap();
+        assert!(seen.is_transactional && !seen.needs_replicas);
         assert!(
             !peek(ApiKey::PRODUCE, 13, &[0, 0, 0])
                 .unwrap()

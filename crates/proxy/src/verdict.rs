@@ -3,6 +3,7 @@
 use wire::api::ApiKey;
 
 use crate::cluster::Offered;
+use crate::peek::Peek;
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,32 @@ pub(crate) fn is_broker_bound(api: ApiKey) -> bool {
     )
 }
 
-/// Whether the broker answers without waiting for anything but replicas, and no state hangs on the connection: such a
-/// request may share an upstream connection with other clients (network specification 10), and does not keep those
+/// Whether a request may share an upstream connection with other clients. A broker handles the requests of a connection
+/// one by one, so that all behind one that waits wait, too: for replicas (Produce with `acks=-1`, and whatever the
+/// coordinator of a group answers only when what it has written before is replicated), for a point in time, or for another
+/// broker. What changes topics and rights, and what hangs on the state of a connection, is not shared either.
+pub(crate) fn is_shared(api: ApiKey, peeked: &Peek) -> bool {
+    match api {
+        ApiKey::PRODUCE => {
+            peeked.expects_answer && !peeked.is_transactional && !peeked.needs_replicas
+        }
+        _ => matches!(
+            api,
+            ApiKey::LIST_OFFSETS
+                | ApiKey::METADATA
+                | ApiKey::FIND_COORDINATOR
+                | ApiKey::DESCRIBE_GROUPS
+                | ApiKey::LIST_GROUPS
+                | ApiKey::OFFSET_FOR_LEADER_EPOCH
+                | ApiKey::DESCRIBE_CONFIGS
+                | ApiKey::DESCRIBE_CLUSTER
+                | ApiKey::DESCRIBE_TOPIC_PARTITIONS
+                | ApiKey::CONSUMER_GROUP_DESCRIBE
+        ),
+    }
+}
+
+/// Whether the broker answers without waiting for anything but replicas: such a request does not keep those
 /// behind it waiting until the session has ended.
 pub(crate) fn is_answered_at_once(api: ApiKey) -> bool {
     matches!(

@@ -161,13 +161,8 @@ async fn run(
     connections: Arc<AtomicUsize>,
     waits: Arc<WorkerParking>,
 ) {
-    let pools = (shared.pool.kind == PoolKind::RoundRobin).then(|| {
-        Pools::new(
-            shared.pool.connections,
-            shared.pool_idle,
-            shared.budget.clone(),
-        )
-    });
+    let pools = (shared.pool.kind == PoolKind::RoundRobin)
+        .then(|| Pools::new(shared.pool.connections, shared.pool_idle));
     let catalogue = shared.access.metrics.catalogue();
     let traffic = Traffic {
         read: catalogue.bytes.with([UPSTREAM]).own(),

@@ -7,7 +7,6 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use auth::acl::{AclView, Operation, ResourceType};
 use authorization::{AclChange, AclRequest, AnswerWork, Error, InSession, Ruling, TopicNames as _};
@@ -17,7 +16,6 @@ use telemetry::targets::AUTHORIZATION;
 use tenancy::{
     Context, Expression, Found, Heartbeat, Mapped, Physical, Stamp, Subscriptions, Tenant,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use wire::api::{ApiKey, Direction};
@@ -30,15 +28,13 @@ use super::tally::Owed;
 use super::{Connection, Failure, Work, local};
 use crate::aside::LONG;
 use crate::buffer::{Outbox, WINDOW, Window};
+use crate::fair::{ALL_OF_IT, Claim};
 use crate::peek;
 use crate::topics::{Known, Listing, Seen};
 
 /// A frame that is seen as a whole is in memory three times for a while: as it came, as access control makes it, and as it is called in
 /// Kafka. Trees are apart: a thread has one at a time, of bounded size.
 pub(super) const TREE: usize = 3;
-
-/// A frame that is seen as a whole has to be there within this time. Clients give up earlier.
-const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// A request that is seen as a whole has so many elements at most.
 const MAX_ELEMENTS: usize = 1 << 18;
@@ -93,7 +89,7 @@ pub(super) enum Judged {
         version: i16,
         work: Option<Arc<Work>>,
         /// Memory that the frame takes, until it has been sent.
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Claim>,
         /// What metrics have to know of what the client asked.
         asked: Option<Owed>,
     },
@@ -162,6 +158,9 @@ impl Connection {
             }
             return Ok(judged);
         }
+        if window.len() < WINDOW {
+            return Ok(Judged::More); // no memory is taken for bytes that are only promised
+        }
         let body = window.bytes().get(head_len..).unwrap_or_default();
         if head.api == ApiKey::PRODUCE && self.may_stream(head.version, body).await? {
             return Ok(Judged::AsIs);
@@ -209,48 +208,50 @@ impl Connection {
         tally.whole_request(head.api, head.version, body)
     }
 
-    /// Reads a frame that is larger than the window, with memory from the budget of the process: at most twice what has come, so
-    /// that who declares much and sends little takes little.
-    async fn hold(
-        &self,
-        window: &mut Window,
-        head: &Head,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
-        let share = &self.worker.shared.budget.requests;
+    /// Reads a frame that is larger than the window, which is full of it, with memory from the budget of the process: at most twice
+    /// what has come, so that who declares much and sends little takes little. It has to be there within [`ALL_OF_IT`],
+    /// and has to get on while others wait for memory. Clients give up earlier.
+    async fn hold(&self, window: &mut Window, head: &Head) -> Result<(Bytes, Claim), Failure> {
         let too_large = || Failure::Budget(head.frame_len);
-        if !share.fits(head.frame_len.saturating_mul(TREE)) {
-            return Err(too_large());
-        }
-        let deadline = Instant::now() + HELD_WITHIN;
-        let in_time = |_| Failure::Slow(head.frame_len);
+        let slow = || Failure::Slow(head.frame_len);
+        let account = &self.memory.requests;
+        let mut claim = account
+            .claim(head.frame_len.saturating_mul(TREE))
+            .ok_or_else(too_large)?;
+        let deadline = Instant::now() + ALL_OF_IT;
         let mut paid = head.frame_len.min(2 * WINDOW);
-        let first = timeout_at(deadline, share.take(paid * TREE)).await;
-        let mut permit = first.map_err(in_time)?.ok_or_else(too_large)?;
+        let first = timeout_at(deadline, claim.grow_to(paid * TREE)).await;
+        first.map_err(|_| slow())?;
         let have = window.len().min(head.frame_len);
-        let mut frame = Vec::with_capacity(head.frame_len);
+        let mut frame = Vec::with_capacity(paid);
         frame.extend_from_slice(&window.bytes()[..have]);
         window.consume(have);
         window.release();
+        let progress = account.progress(head.frame_len);
         while frame.len() < head.frame_len {
             let filled = frame.len();
             if filled == paid {
-                let more = paid.min(head.frame_len - paid);
-                let more_paid = timeout_at(deadline, share.take(more * TREE)).await;
-                permit.merge(more_paid.map_err(in_time)?.ok_or_else(too_large)?);
-                paid += more;
+                paid += paid.min(head.frame_len - paid);
+                let more = timeout_at(deadline, claim.grow_to(paid * TREE)).await;
+                more.map_err(|_| slow())?;
+                frame.reserve_exact(paid - filled);
+                progress.restart();
             }
             frame.resize(paid.min(filled + WINDOW), 0);
-            let n = timeout_at(deadline, self.client.read(&mut frame[filled..]))
-                .await
-                .map_err(in_time)?
-                .map_err(Failure::Client)?;
+            let read = tokio::select! {
+                biased;
+                read = timeout_at(deadline, self.client.read(&mut frame[filled..])) => read,
+                () = progress.stalls() => return Err(slow()),
+            };
+            let n = read.map_err(|_| slow())?.map_err(Failure::Client)?;
             if n == 0 {
                 return Err(Failure::Left);
             }
             frame.truncate(filled + n);
+            progress.moved(n);
             self.touch();
         }
-        Ok((frame.into(), permit))
+        Ok((frame.into(), claim))
     }
 
     /// `held`: the frame again, if it is not in the window.

@@ -17,6 +17,7 @@ mod inspect;
 mod intake;
 mod limits;
 mod local;
+mod memory;
 mod reauth;
 mod relay;
 mod renewal;
@@ -59,6 +60,7 @@ use crate::upstream::pool::Pin;
 use crate::upstream::{DialError, Leg};
 use crate::worker::{Worker, complain};
 
+use memory::Memory;
 use relay::Relayed;
 use sasl::Conversation;
 use session::{Introduced, Session};
@@ -146,8 +148,10 @@ enum Failure {
         "{0} bytes to be kept until a request is answered do not fit their share of GATEWAY_MAX_BUFFERED_BYTES now"
     )]
     Remembered(usize),
-    #[error("a request of {0} bytes that has to be seen as a whole did not come in time")]
+    #[error("a request of {0} bytes that has to be seen as a whole was not through in time")]
     Slow(usize),
+    #[error("answers that others need the memory of were not taken in time")]
+    Hoarding,
     #[error("shared upstream connection lost")]
     SharedLost,
     #[error("re-authentication failed: {0}")]
@@ -203,6 +207,7 @@ impl Failure {
             | Failure::SharedLost
             | Failure::Reauthentication(_)
             | Failure::Relay(_) => "broker",
+            Failure::Hoarding => "stalled",
             Failure::Handshake(_) | Failure::NothingInCommon(_) => "tls",
             Failure::Budget(_) | Failure::Remembered(_) | Failure::Slow(_) | Failure::Intake(_) => {
                 "limit"
@@ -292,6 +297,8 @@ pub(crate) struct Connection {
     private_for_good: Cell<bool>,
     /// The broker throttles this client: it stops sharing before its next request.
     throttled: Cell<bool>,
+    /// Takes memory for frames that are held as a whole.
+    memory: Memory,
     /// The shared leg of this client.
     pin: Pin,
     /// What the client was last told that it may use.
@@ -375,6 +382,7 @@ async fn meet(
         IdentityKind::Anonymous => ANONYMOUS,
         _ => &identity.name,
     };
+    let memory = Memory::new(&shared.budget, &identity, peer.ip());
     let counts = worker.clients.get(&identity.vcluster, counted_name);
     let _connected = counts.connections.hold();
     let connection = Connection {
@@ -411,6 +419,7 @@ async fn meet(
         substitute: Cell::new(false),
         private_for_good: Cell::new(leg.is_some()),
         throttled: Cell::new(false),
+        memory,
         pin: Pin::new(),
         told: RefCell::new(told),
         active: Cell::new(Instant::now()),
@@ -451,7 +460,7 @@ fn fault(outcome: &Result<End, Failure>) -> Option<Origin> {
         Ok(_) => None,
         Err(failure) => match failure.kind() {
             "broker" => Some(Origin::Broker),
-            "client" => None,
+            "client" | "stalled" => None,
             _ => Some(Origin::Gateway),
         },
     }

@@ -21,7 +21,7 @@ use super::tally::RequestTap;
 use super::{Connection, End, Failure, Pending, Source, bygone, local};
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::peek::{self, Peek};
-use crate::upstream::pool::Sent;
+use crate::upstream::pool::{Sent, Sharer};
 use crate::verdict::{self, Treatment, Verdict};
 use crate::worker::complain;
 
@@ -166,7 +166,7 @@ impl Connection {
             Some(leg) => {
                 let timings = &self.in_flight.timings;
                 let is_sent = timings
-                    .queued(out.flush(window, &leg.socket, || {}))
+                    .queued(out.flush(window, &leg.socket, |_| {}))
                     .await
                     .is_ok();
                 if is_sent {
@@ -474,11 +474,17 @@ impl Connection {
                         asked,
                         judged: self.judged.get(),
                     };
-                    let taken = self
-                        .forward_instead(out, window, frame, treatment, &peeked, pending)
-                        .await;
-                    drop(permit);
-                    return taken;
+                    let forwarded =
+                        self.forward_instead(out, window, frame, treatment, &peeked, pending);
+                    let Some(permit) = permit else {
+                        return forwarded.await;
+                    };
+                    // The broker takes it in its time, or not at all while answers are not taken.
+                    return tokio::select! {
+                        biased;
+                        taken = forwarded => taken,
+                        () = permit.overstays() => Err(Failure::Slow(head.frame_len)),
+                    };
                 }
             }
         }
@@ -582,20 +588,16 @@ impl Connection {
             .as_ref()
             .filter(|_| !self.private_for_good.get())
         {
-            let shares = verdict::is_answered_at_once(api)
-                && !peeked.is_transactional
-                && peeked.expects_answer
-                && frame.len() <= WINDOW
-                && !self.throttled.get();
+            let shares =
+                verdict::is_shared(api, peeked) && frame.len() <= WINDOW && !self.throttled.get();
             if shares {
                 // This one has left the window.
                 self.wait_for_shared(1 + behind(window.bytes())).await;
                 still_allowed()?;
-                let view = &self.worker.shared.view;
                 let sent_bytes = frame.len();
                 self.in_flight.timings.rebuilt();
-                let sending =
-                    pools.send(view, self.target, &self.pin, frame.joined(), api, version);
+                let sharer = self.sharer();
+                let sending = pools.send(&sharer, frame.joined(), api, version);
                 let sent = self.in_flight.timings.queued(sending).await?;
                 match sent {
                     Sent::Shared(answer) => {
@@ -661,6 +663,7 @@ impl Connection {
         }
         let leaves = peeked.is_transactional
             || !peeked.expects_answer
+            || peeked.needs_replicas
             || head.frame_len > WINDOW
             || self.throttled.get();
         if leaves {
@@ -672,7 +675,7 @@ impl Connection {
             self.private_for_good.set(true);
             return Ok(None);
         }
-        if !verdict::is_answered_at_once(head.api) {
+        if !verdict::is_shared(head.api, peeked) {
             return Ok(None);
         }
         // Only whole, well-formed frames go where others could suffer from them.
@@ -688,14 +691,8 @@ impl Connection {
         }
         let frame = Bytes::copy_from_slice(&window.bytes()[..head.frame_len]);
         self.in_flight.timings.rebuilt();
-        let sending = pools.send(
-            &self.worker.shared.view,
-            self.target,
-            &self.pin,
-            frame,
-            head.api,
-            head.version,
-        );
+        let sharer = self.sharer();
+        let sending = pools.send(&sharer, frame, head.api, head.version);
         let sent = self.in_flight.timings.queued(sending).await?;
         let answer = match sent {
             Sent::Shared(answer) => answer,
@@ -725,6 +722,16 @@ impl Connection {
             judged: self.judged.get(),
         });
         Ok(Some(Taken::Some))
+    }
+
+    fn sharer(&self) -> Sharer<'_> {
+        Sharer {
+            view: &self.worker.shared.view,
+            target: self.target,
+            pin: &self.pin,
+            in_flight: &self.in_flight,
+            memory: &self.memory.answers,
+        }
     }
 
     /// Waits until one more request may go over the shared leg; `waiting` do.

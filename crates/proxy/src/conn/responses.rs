@@ -21,6 +21,7 @@ use super::tally::{AnswerTap, Owed};
 use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
 use crate::aside::LONG;
 use crate::buffer::{Outbox, WINDOW, Window};
+use crate::fair::Claim;
 use crate::rewrite::{self, Tail};
 use crate::topics::{Known, Seen};
 use crate::upstream::Leg;
@@ -44,6 +45,7 @@ struct Giving {
     complete: usize,
     /// Budget held by what is in `out`.
     permits: Vec<OwnedSemaphorePermit>,
+    claims: Vec<Claim>,
     /// Reads the answer at hand along.
     tap: Option<AnswerTap>,
     /// The round of the client's rights in which the request was judged whose answer is at hand.
@@ -138,7 +140,7 @@ impl Connection {
                     self.flush(&mut giving).await?; // it may take a while
                     let answer = answer.await.map_err(|_| Failure::SharedLost)?;
                     let mut frame = answer.frame;
-                    giving.permits.extend(answer.permit);
+                    giving.claims.extend(answer.claim);
                     let timings = &self.in_flight.timings;
                     timings.took(answer.upstream, answer.queued);
                     timings.counts.downstream.add(frame.len() as u64);
@@ -211,8 +213,13 @@ impl Connection {
         if !giving.out.is_empty() {
             // As long as nothing has to be waited for, nobody needs to know since when.
             let waits = || self.writing.get().is_some();
-            let progress = || {
+            let held = &self.memory.answers;
+            let moving = held.holds_any().then(|| held.progress(giving.out.len()));
+            let progress = |n| {
                 self.touch();
+                if let Some(moving) = &moving {
+                    moving.moved(n);
+                }
                 if waits() {
                     self.writing.set(Some(self.active.get()));
                 }
@@ -225,10 +232,19 @@ impl Connection {
                 }
                 polled
             });
-            written.await.map_err(Failure::Client)?;
+            let written = match &moving {
+                None => written.await,
+                Some(moving) => tokio::select! {
+                    biased;
+                    written = written => written,
+                    () = moving.stalls() => return Err(Failure::Hoarding),
+                },
+            };
+            written.map_err(Failure::Client)?;
             self.writing.set(None);
         }
         giving.permits.clear();
+        giving.claims.clear();
         self.in_flight.done(std::mem::take(&mut giving.complete));
         Ok(())
     }
@@ -685,15 +701,10 @@ impl Connection {
             return Ok(Some(frame));
         }
         self.flush(giving).await?;
-        let permit = self
-            .worker
-            .shared
-            .budget
-            .answers
-            .take(frame_len.saturating_mul(times))
-            .await
-            .ok_or(Failure::Budget(frame_len))?;
-        giving.permits.push(permit);
+        let claim = self.memory.answers.claim(frame_len.saturating_mul(times));
+        let mut claim = claim.ok_or(Failure::Budget(frame_len))?;
+        claim.take_all().await;
+        giving.claims.push(claim);
         let have = giving.window.len().min(frame_len);
         let mut frame = Vec::with_capacity(frame_len);
         frame.extend_from_slice(&giving.window.bytes()[..have]);

@@ -1,7 +1,11 @@
-//! Shared upstream connections (pool `ROUND_ROBIN`, network specification 10).
+//! Shared upstream connections (pool `ROUND_ROBIN`).
 //!
 //! A worker keeps up to `GATEWAY_UPSTREAM_NUM_CONNECTION` legs per broker. Only whole, validated, short requests travel
-//! on them, with correlation ids of the leg's own; see [`crate::verdict::is_answered_at_once`] for which those are.
+//! on them, with correlation ids of the leg's own; see [`crate::verdict::is_shared`] for which those are.
+//!
+//! A broker that throttles a client mutes the connection on which it has told so. Such a leg is retired: it takes no
+//! new request, those it has are answered, and another leg is opened in its place. A client that is still owed
+//! answers of the old leg waits for them before it uses the new one, so that its requests keep their order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -12,8 +16,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use telemetry::metrics::Held;
 use telemetry::targets::UPSTREAM;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 use wire::api::{ApiKey, Direction};
 use wire::plan::{Interest, Plans};
 use wire::schema::Entity;
@@ -21,8 +25,10 @@ use wire::walk::{Field, Value, Visitor};
 
 use super::measure::Dials;
 use super::{DialError, Leg};
-use crate::buffer::{Budget, WINDOW};
+use crate::buffer::WINDOW;
 use crate::cluster::{ClusterView, Opened, Target};
+use crate::conn::InFlight;
+use crate::fair::{Account, Claim};
 use crate::socket::Socket;
 
 /// Requests waiting for one leg; then senders wait.
@@ -30,6 +36,9 @@ const QUEUE: usize = 16;
 
 /// Requests on their way on one leg. The broker handles one at a time; more keep it from waiting for the network.
 const ON_THE_WAY: usize = 16;
+
+/// How long an answer waits for memory that its client's tenant has used up; all behind it on the leg wait, too.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 const PREFIX: usize = 4;
 
@@ -45,7 +54,8 @@ pub(crate) struct SharedAnswer {
     pub(crate) upstream: Duration,
     /// How long the request waited behind others before that.
     pub(crate) queued: Duration,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Memory that the frame takes.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// What became of a request.
@@ -64,13 +74,23 @@ struct SharedRequest {
     api: ApiKey,
     version: i16,
     reply: oneshot::Sender<SharedAnswer>,
+    memory: Account,
+}
+
+/// Who sends a request over a shared leg.
+pub(crate) struct Sharer<'a> {
+    pub(crate) view: &'a Arc<ClusterView>,
+    pub(crate) target: Target,
+    pub(crate) pin: &'a Pin,
+    pub(crate) in_flight: &'a InFlight,
+    /// Pays for answers.
+    pub(crate) memory: &'a Account,
 }
 
 /// The shared legs of one worker.
 pub(crate) struct Pools {
     per_broker: usize,
     idle_timeout: Duration,
-    budget: Budget,
     brokers: RefCell<HashMap<Key, Rc<Ring>>>,
 }
 
@@ -78,12 +98,39 @@ pub(crate) struct Pools {
 type Key = Option<i32>;
 
 enum Found {
-    Leg(mpsc::Sender<SharedRequest>),
+    Leg(Place),
     Substitute(Opened),
 }
 
+/// The way to a leg.
+#[derive(Clone)]
+struct Place {
+    sender: mpsc::Sender<SharedRequest>,
+    retired: Rc<Retired>,
+}
+
+/// Whether a leg takes no more requests.
+#[derive(Default)]
+struct Retired {
+    is_set: Cell<bool>,
+    told: Notify,
+}
+
+impl Retired {
+    fn set(&self) {
+        self.is_set.set(true);
+        self.told.notify_waiters();
+    }
+
+    async fn comes(&self) {
+        while !self.is_set.get() {
+            self.told.notified().await;
+        }
+    }
+}
+
 struct Ring {
-    legs: RefCell<Vec<Option<mpsc::Sender<SharedRequest>>>>,
+    legs: RefCell<Vec<Option<Place>>>,
     uses: Vec<Rc<Use>>,
     next: Cell<usize>,
 }
@@ -93,6 +140,8 @@ struct Ring {
 pub(crate) struct Pin {
     index: Cell<Option<usize>>,
     used: RefCell<Option<Rc<Use>>>,
+    /// The leg that the last request went to.
+    last: RefCell<Option<Rc<Retired>>>,
 }
 
 impl Pin {
@@ -107,6 +156,12 @@ impl Pin {
             used.change(0, 1);
         }
         *self.used.borrow_mut() = used;
+    }
+
+    /// Whether requests are from now on sent over another leg than the last one.
+    fn has_moved_to(&self, leg: &Rc<Retired>) -> bool {
+        let last = self.last.borrow_mut().replace(leg.clone());
+        last.is_some_and(|last| !Rc::ptr_eq(&last, leg))
     }
 }
 
@@ -156,11 +211,10 @@ impl Drop for Driven {
 }
 
 impl Pools {
-    pub(crate) fn new(per_broker: u16, idle_timeout: Duration, budget: Budget) -> Self {
+    pub(crate) fn new(per_broker: u16, idle_timeout: Duration) -> Self {
         Pools {
             per_broker: usize::from(per_broker.max(1)),
             idle_timeout,
-            budget,
             brokers: RefCell::default(),
         }
     }
@@ -168,40 +222,45 @@ impl Pools {
     /// Sends a whole request frame.
     pub(crate) async fn send(
         &self,
-        view: &Arc<ClusterView>,
-        target: Target,
-        pin: &Pin,
+        sharer: &Sharer<'_>,
         frame: Bytes,
         api: ApiKey,
         version: i16,
     ) -> Result<Sent, DialError> {
         let (reply, answer) = oneshot::channel();
-        let mut request = SharedRequest {
+        let request = SharedRequest {
             asked: std::time::Instant::now(),
             frame,
             api,
             version,
             reply,
+            memory: sharer.memory.clone(),
         };
         loop {
-            let sender = match self.leg(view, target, pin).await? {
-                Found::Leg(sender) => sender,
+            let place = match self.leg(sharer).await? {
+                Found::Leg(place) => place,
                 Found::Substitute(opened) => return Ok(Sent::Substitute(opened)),
             };
-            match sender.send(request).await {
-                Ok(()) => return Ok(Sent::Shared(answer)),
-                // The leg ended (idle or lost) before it took the request: nothing was sent, try another.
-                Err(returned) => request = returned.0,
+            if sharer.pin.has_moved_to(&place.retired) {
+                sharer.in_flight.settled().await;
+            }
+            // A leg that ends (idle, lost or retired) before it takes the request has sent nothing: try another.
+            let room = tokio::select! {
+                biased;
+                () = place.retired.comes() => continue,
+                room = place.sender.reserve() => room,
+            };
+            if let Ok(room) = room {
+                room.send(request);
+                return Ok(Sent::Shared(answer));
             }
         }
     }
 
-    async fn leg(
-        &self,
-        view: &Arc<ClusterView>,
-        target: Target,
-        pin: &Pin,
-    ) -> Result<Found, DialError> {
+    async fn leg(&self, sharer: &Sharer<'_>) -> Result<Found, DialError> {
+        let Sharer {
+            view, target, pin, ..
+        } = *sharer;
         let ring = self.ring(target, view);
         let index = match pin.index.get() {
             Some(index) => index,
@@ -212,19 +271,23 @@ impl Pools {
                 index
             }
         };
-        if let Some(sender) = ring.open_leg(index) {
-            return Ok(Found::Leg(sender));
+        if let Some(open) = ring.open_leg(index) {
+            return Ok(Found::Leg(open));
         }
         let opened = view.open(target).await?;
-        if let Some(sender) = ring.open_leg(index) {
-            return Ok(Found::Leg(sender)); // somebody else was faster
+        if let Some(open) = ring.open_leg(index) {
+            return Ok(Found::Leg(open)); // somebody else was faster
         }
         if opened.substitute {
             return Ok(Found::Substitute(opened));
         }
         let (sender, requests) = mpsc::channel(QUEUE);
-        if let Some(place) = ring.legs.borrow_mut().get_mut(index) {
-            *place = Some(sender.clone());
+        let place = Place {
+            sender,
+            retired: Rc::default(),
+        };
+        if let Some(slot) = ring.legs.borrow_mut().get_mut(index) {
+            *slot = Some(place.clone());
         }
         let driven = ring.uses.get(index).map(Driven::new);
         let drive = drive(
@@ -232,13 +295,13 @@ impl Pools {
             view.clone(),
             requests,
             self.idle_timeout,
-            self.budget.clone(),
+            place.retired.clone(),
         );
         tokio::task::spawn_local(async move {
             drive.await;
             drop(driven);
         });
-        Ok(Found::Leg(sender))
+        Ok(Found::Leg(place))
     }
 
     fn ring(&self, target: Target, view: &ClusterView) -> Rc<Ring> {
@@ -270,13 +333,13 @@ impl Pools {
 }
 
 impl Ring {
-    fn open_leg(&self, index: usize) -> Option<mpsc::Sender<SharedRequest>> {
+    fn open_leg(&self, index: usize) -> Option<Place> {
         self.legs
             .borrow()
             .get(index)
             .cloned()
             .flatten()
-            .filter(|sender| !sender.is_closed())
+            .filter(|place| !place.sender.is_closed() && !place.retired.is_set.get())
     }
 }
 
@@ -289,6 +352,7 @@ struct Awaited {
     sent: std::time::Instant,
     queued: Duration,
     reply: oneshot::Sender<SharedAnswer>,
+    memory: Account,
 }
 
 /// Runs one shared leg until it is lost or idle. When its session is due for renewal, the next request waits until
@@ -298,14 +362,14 @@ async fn drive(
     view: Arc<ClusterView>,
     mut requests: mpsc::Receiver<SharedRequest>,
     idle_timeout: Duration,
-    budget: Budget,
+    retired: Rc<Retired>,
 ) {
     let line = Line::default();
     let mut next = None;
     loop {
         let pause = tokio::select! {
             pause = line.write(&leg, &mut requests, next.take(), idle_timeout) => pause,
-            () = line.read(&leg, &budget) => return,
+            () = line.read(&leg, &retired) => return,
         };
         match pause {
             Pause::Ended => return,
@@ -361,6 +425,7 @@ impl Line {
                 },
             };
             let Some(request) = request else {
+                self.room_for(1).await; // a retired leg has answers to give
                 return Pause::Ended;
             };
             if leg.reauthenticate_at.is_some_and(|at| at <= Instant::now()) {
@@ -419,13 +484,14 @@ impl Line {
             sent,
             queued,
             reply: request.reply,
+            memory: request.memory,
         });
         self.arrived.notify_one();
         socket.write_all(&frame).await.is_ok()
     }
 
     /// Gives out answers until the leg is lost.
-    async fn read(&self, leg: &Leg, budget: &Budget) {
+    async fn read(&self, leg: &Leg, retired: &Retired) {
         let socket = &leg.socket;
         loop {
             while self.awaited.borrow().is_empty() {
@@ -437,7 +503,15 @@ impl Line {
                     _ = socket.read(&mut unasked) => return,
                 }
             }
-            let Some((frame, permit)) = read_answer(socket, budget).await else {
+            let memory = self
+                .awaited
+                .borrow()
+                .front()
+                .map(|head| head.memory.clone());
+            let Some(memory) = memory else {
+                return;
+            };
+            let Some(read) = read_answer(socket, &memory).await else {
                 return;
             };
             let Some(head) = self.awaited.borrow_mut().pop_front() else {
@@ -449,11 +523,16 @@ impl Line {
             if let Some(times) = &leg.times {
                 times.answered(head.api, now, upstream);
             }
-            let Some(answer) = head.finish(frame, permit, upstream) else {
+            let Read::Answer(frame, claim) = read else {
+                continue; // its client's connection ends
+            };
+            let Some((reply, answer)) = head.finish(frame, claim, upstream) else {
                 return;
             };
-            let Awaited { reply, .. } = answer.0;
-            let _ = reply.send(answer.1); // the client may have gone
+            if answer.throttled {
+                retired.set();
+            }
+            let _ = reply.send(answer); // the client may have gone
         }
     }
 }
@@ -463,9 +542,9 @@ impl Awaited {
     fn finish(
         self,
         mut frame: Vec<u8>,
-        permit: Option<OwnedSemaphorePermit>,
+        claim: Option<Claim>,
         upstream: Duration,
-    ) -> Option<(Self, SharedAnswer)> {
+    ) -> Option<(oneshot::Sender<SharedAnswer>, SharedAnswer)> {
         let correlation = frame.get_mut(PREFIX..PREFIX + 4)?;
         if *correlation != self.leg_id.to_be_bytes() {
             return None;
@@ -474,13 +553,13 @@ impl Awaited {
         let throttled = is_throttled(self.api, self.version, frame.get(PREFIX..)?);
         let queued = self.queued;
         Some((
-            self,
+            self.reply,
             SharedAnswer {
                 frame,
                 throttled,
                 upstream,
                 queued,
-                permit,
+                claim,
             },
         ))
     }
@@ -503,17 +582,32 @@ fn is_throttled(api: ApiKey, version: i16, frame: &[u8]) -> bool {
     throttle.0
 }
 
-async fn read_answer(
-    socket: &Socket,
-    budget: &Budget,
-) -> Option<(Vec<u8>, Option<OwnedSemaphorePermit>)> {
+/// What was read.
+enum Read {
+    Answer(Vec<u8>, Option<Claim>),
+    /// There was no memory for it.
+    Skipped,
+}
+
+/// Reads one answer, with memory of `memory` if it is larger than a window. `None`: the leg is lost.
+async fn read_answer(socket: &Socket, memory: &Account) -> Option<Read> {
     let mut prefix = [0; PREFIX];
     socket.read_exact(&mut prefix).await.ok()?;
     let size = usize::try_from(i32::from_be_bytes(prefix)).ok()?;
-    let permit = if size > WINDOW {
-        Some(budget.answers.take(size.saturating_mul(2)).await?)
-    } else {
-        None
+    let claim = match size > WINDOW {
+        false => None,
+        true => {
+            let mut claim = memory.claim(size.saturating_mul(2));
+            let has_room = match &mut claim {
+                Some(claim) => timeout(ROOM_WITHIN, claim.take_all()).await.is_ok(),
+                None => false,
+            };
+            if !has_room {
+                drop(claim);
+                return skip(socket, size).await;
+            }
+            claim
+        }
     };
     let mut frame = Vec::with_capacity(PREFIX + size.min(WINDOW));
     frame.extend_from_slice(&prefix);
@@ -523,5 +617,15 @@ async fn read_answer(
         frame.resize(filled + step, 0);
         socket.read_exact(&mut frame[filled..]).await.ok()?;
     }
-    (size >= 4).then_some((frame, permit))
+    (size >= 4).then_some(Read::Answer(frame, claim))
+}
+
+async fn skip(socket: &Socket, mut size: usize) -> Option<Read> {
+    let mut into = vec![0; WINDOW.min(size)];
+    while size > 0 {
+        let step = size.min(into.len());
+        socket.read_exact(&mut into[..step]).await.ok()?;
+        size -= step;
+    }
+    Some(Read::Skipped)
 }
