@@ -52,6 +52,7 @@ mod tests {
             authenticated_name: name.into(),
             kind,
             has_account: false,
+            incarnation: None,
         };
         tenant(&identity, ip.parse().unwrap())
     }
