@@ -75,7 +75,7 @@ pub fn share_member(version: i16, body: &[u8]) -> Result<ShareMember, Error> {
 }
 
 /// What a share session goes by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShareMember {
     group: Vec<u8>,
     member: Vec<u8>,

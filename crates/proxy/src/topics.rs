@@ -548,3 +548,69 @@ impl TopicNames for Seen<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: usize) -> [u8; 16] {
+        (number as u128).to_be_bytes()
+    }
+
+    fn names(numbers: std::ops::Range<usize>) -> Vec<([u8; 16], Arc<str>)> {
+        let name = |number: usize| (id(number), Arc::from(number.to_string()));
+        numbers.map(name).collect()
+    }
+
+    #[test]
+    fn a_few_names_do_not_copy_all() {
+        let mut known = Names::default().with_all(&names(0..5000).into_iter().collect());
+        let all = Arc::clone(&known.all);
+        for number in 5000..5000 + MAX_RECENT {
+            known = known.with(&names(number..number + 1));
+            assert!(Arc::ptr_eq(&all, &known.all));
+        }
+        known = known.with(&names(9000..9001));
+        assert!(known.recent.is_empty(), "now it was worth it");
+        for number in [0, 4999, 5000, 5000 + MAX_RECENT - 1, 9000] {
+            let name = known.get(&id(number)).map(|name| &**name);
+            assert_eq!(name, Some(&*number.to_string()));
+        }
+        assert!(known.get(&id(9001)).is_none());
+    }
+
+    #[test]
+    fn names_are_bounded_and_not_all_forgotten_at_once() {
+        let mut known = Names::default();
+        for first in (0..2 * MAX_KNOWN).step_by(20_000) {
+            known = known.with(&names(first..first + 20_000));
+            assert!(known.all.len() <= MAX_KNOWN, "{}", known.all.len());
+            assert!(known.all.len() >= (first / 2).min(MAX_KNOWN / 2));
+        }
+        // What was deleted goes when it is the most.
+        let now: HashMap<_, _> = names(0..1000).into_iter().collect();
+        assert_eq!(known.with_all(&now).all.len(), 1000);
+        let some = Names::default().with_all(&names(500..2500).into_iter().collect());
+        assert_eq!(some.with_all(&now).all.len(), 2500);
+    }
+
+    #[test]
+    fn unknown_ids_are_bounded_and_soon_asked_for_again() {
+        let mut unknown = Unknown::default();
+        let start = Instant::now();
+        unknown.age(start);
+        for number in 0..10 * MAX_UNKNOWN {
+            unknown.add(id(number));
+            assert!(unknown.has(&id(number)));
+            assert!(unknown.young.len() + unknown.old.len() <= 2 * MAX_UNKNOWN);
+        }
+        let last = id(10 * MAX_UNKNOWN - 1);
+        unknown.age(start + UNKNOWN_FOR);
+        assert!(unknown.has(&last));
+        unknown.age(start + 2 * UNKNOWN_FOR);
+        assert!(!unknown.has(&last));
+        unknown.add(last);
+        unknown.age(start + 9 * UNKNOWN_FOR);
+        assert!(!unknown.has(&last));
+    }
+}

@@ -6,10 +6,13 @@
 //! budget of the process.
 
 use std::cell::Cell;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use auth::acl::{AclView, Operation, ResourceType};
-use authorization::{AclChange, AclRequest, AnswerWork, Error, InSession, Ruling, TopicNames as _};
+use authorization::{
+    AclChange, AclRequest, AnswerWork, Error, InSession, Ruling, ShareMember, TopicNames as _,
+};
 use bytes::{BufMut, Bytes, BytesMut};
 use config::SecurityMode;
 use telemetry::targets::AUTHORIZATION;
@@ -686,18 +689,21 @@ impl Connection {
     ) -> Result<Session, Failure> {
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
-        let mut begun = self.share_session.borrow_mut();
+        let key = |member: &ShareMember| {
+            let half = |salt: u8| u128::from(self.hashes.hash_one((salt, member)));
+            half(0) << 64 | half(1)
+        };
         match authorization::in_session(api, version, body).map_err(broken)? {
             InSession::Begins => {
                 let member = authorization::share_member(version, body).map_err(broken)?;
-                *begun = Some((member, now));
+                self.share_session.set(Some((key(&member), now)));
             }
             InSession::Goes(_) => {
                 let member = authorization::share_member(version, body).map_err(broken)?;
                 // Who may not use the group is told so first.
                 let may = |group: &str| view.permits(Operation::Read, ResourceType::Group, group);
                 let may = std::str::from_utf8(member.group()).is_ok_and(may);
-                if may && *begun != Some((member, now)) {
+                if may && self.share_session.get() != Some((key(&member), now)) {
                     let gone = authorization::session_gone(api, version);
                     return Ok(gone.map_or(Session::Fine, |body| Session::Gone(head.answer(&body))));
                 }

@@ -32,6 +32,7 @@ mod timing;
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
+use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -41,7 +42,6 @@ use telemetry::targets::{NETWORK, UPSTREAM};
 
 use auth::accounts::IdentityKind;
 use auth::server::AuthFailure;
-use authorization::ShareMember;
 use telemetry::metrics::{ANONYMOUS, Held, Origin};
 use tenancy::Subscriptions;
 use thiserror::Error;
@@ -267,8 +267,9 @@ pub(crate) struct Connection {
     session_round: Cell<u64>,
     /// The fetch session that a broker has opened for this connection; 0: none (KIP-227).
     fetch_session: Cell<i32>,
-    /// The share session that was begun over this connection, and its round (KIP-932).
-    share_session: RefCell<Option<(ShareMember, u64)>>,
+    /// The share session that was begun over this connection, as a hash of group and member, which can be long; and its round (KIP-932).
+    share_session: Cell<Option<(u128, u64)>>,
+    hashes: RandomState,
     /// What members of groups have subscribed to over this connection.
     subscriptions: RefCell<Subscriptions>,
     /// The memory that they take.
@@ -402,7 +403,8 @@ async fn meet(
         access: Access::new(&shared.access, identity, peer.ip()),
         judged: Cell::new(0),
         session_round: Cell::new(0),
-        share_session: RefCell::default(),
+        share_session: Cell::default(),
+        hashes: RandomState::new(),
         fetch_session: Cell::new(0),
         subscriptions: RefCell::default(),
         subscriptions_permit: RefCell::default(),

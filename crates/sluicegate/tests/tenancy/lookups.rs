@@ -1,6 +1,6 @@
 //! Somebody who asks for what takes long to look up: unknown topic ids, large subscriptions, monstrous regular expressions.
 //!
-//! A broker of its own, so that its CPU time is that of these requests, and a gateway with one worker. While one virtual cluster attacks, how
+//! Brokers of its own, so that their CPU time is that of these requests, and a gateway with one worker. While one virtual cluster attacks, how
 //! long requests of another take is compared with before. The figures that are printed are those in `docs/limits.md`; the variable
 //! `SLUICEGATE_TEST_ATTACK` is a factor.
 
@@ -25,15 +25,16 @@ const MIB: u64 = 1 << 20;
 /// Requests of the innocent that are timed.
 const TIMED: usize = 200;
 
-struct Lookups {
+/// Two brokers, each in a rack of its own, and a gateway.
+pub(crate) struct Lookups {
     cluster: KafkaCluster,
-    front: Front,
+    pub(crate) front: Front,
     /// Held by a test: they are about what others notice.
-    alone: Mutex<()>,
+    pub(crate) alone: Mutex<()>,
 }
 
 impl Lookups {
-    fn get() -> Result<&'static Lookups> {
+    pub(crate) fn get() -> Result<&'static Lookups> {
         static LOOKUPS: OnceLock<Result<Lookups, String>> = OnceLock::new();
         LOOKUPS
             .get_or_init(|| Lookups::start().map_err(|error| error.to_string()))
@@ -42,7 +43,11 @@ impl Lookups {
     }
 
     fn start() -> Result<Lookups> {
-        let options = ClusterOptions::new(Release::V4_3).node_ids(&[1]);
+        let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+        let options = ClusterOptions::new(Release::V4_3)
+            .node_ids(&[1, 2])
+            .racks()
+            .property("replica.selector.class", selector);
         let cluster = KafkaCluster::start_with(options)?;
         let options = gateway_options(&cluster.bootstrap(Listener::Plaintext))
             .env("GATEWAY_UPSTREAM_THREAD", "1")
@@ -54,17 +59,19 @@ impl Lookups {
         })
     }
 
-    fn tenant(&'static self, label: &str, spec: Value) -> Result<Tenant<'static>> {
+    pub(crate) fn tenant(&'static self, label: &str, spec: Value) -> Result<Tenant<'static>> {
         self.front.tenant(&fresh_name(label), spec)
     }
 
-    /// CPU time that the broker has taken, hundredths of a second.
+    /// CPU time that the brokers have taken, hundredths of a second.
     fn broker_ticks(&self) -> u64 {
-        let pid = self.cluster.pids().remove(&1).unwrap_or(0);
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
-        let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse().ok());
-        ticks(11).unwrap_or(0_u64) + ticks(12).unwrap_or(0)
+        let ticks = |pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+            let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse().ok());
+            ticks(11).unwrap_or(0_u64) + ticks(12).unwrap_or(0)
+        };
+        self.cluster.pids().into_values().map(ticks).sum()
     }
 }
 
@@ -326,7 +333,7 @@ fn monstrous_expressions_are_refused_and_disturb_nobody() -> Result<()> {
     let node = ask::coordinator(&mut root, Kind::Group, "readers")?;
     // One transactional id is as long as that of many topics.
     let id = name_of_two_letters(7, 10_000);
-    ask::init_producer(&mut root, &id)?;
+    let (transactions, ..) = ask::init_producer(&mut root, &id)?;
     for count in [1, 4, 150] {
         let body = joining("reader", Value::Null, json!(monstrous(count)));
         let answer = root.ask(node, HEARTBEAT, 1, &body)?;
@@ -336,14 +343,14 @@ fn monstrous_expressions_are_refused_and_disturb_nobody() -> Result<()> {
             "{answer}"
         );
         let body = json!({ "TransactionalIdPattern": monstrous(count) });
-        let answer = root.ask(1, ApiKey::LIST_TRANSACTIONS, 2, &body)?;
+        let answer = root.ask(transactions, ApiKey::LIST_TRANSACTIONS, 2, &body)?;
         assert_eq!(
             answer["ErrorCode"],
             code::INVALID_REGULAR_EXPRESSION,
             "{answer}"
         );
     }
-    let found = ask::transactional_ids_of(&mut root, 1, json!("[ab]+"))?;
+    let found = ask::transactional_ids_of(&mut root, transactions, json!("[ab]+"))?;
     assert_eq!(found, [id]);
     let begun = AtomicU64::new(0);
     stays_well(
@@ -356,7 +363,7 @@ fn monstrous_expressions_are_refused_and_disturb_nobody() -> Result<()> {
                 match number % 3 {
                     0 => {
                         let body = json!({ "TransactionalIdPattern": monstrous(4) });
-                        root.ask(node, ApiKey::LIST_TRANSACTIONS, 2, &body)?;
+                        root.ask(transactions, ApiKey::LIST_TRANSACTIONS, 2, &body)?;
                     }
                     _ => {
                         let body = joining(

@@ -17,6 +17,7 @@
 //! | [`stop`] | ending what other threads do |
 //! | [`attacks`] | ids, sessions and identities of others |
 //! | [`lookups`] | what takes long to look up |
+//! | [`racks`] | fetching from followers |
 //! | [`sweep`] | every method of the admin client, and what is the operator's |
 //! | [`identity`], [`certificates`], [`access`] | who comes in, and what they may do |
 //! | [`aliases`] | topics under other names |
@@ -56,6 +57,7 @@ mod normal;
 mod policies;
 #[path = "../differential/prepare.rs"]
 mod prepare;
+mod racks;
 #[path = "../shared/records.rs"]
 mod records;
 mod side;
