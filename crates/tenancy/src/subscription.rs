@@ -104,20 +104,8 @@ impl Subscriptions {
         )
     }
 
-    /// The group that a heartbeat is for. Nothing may be noted of somebody who may not use it.
-    ///
-    /// # Errors
-    /// The body is not understood.
-    pub fn group(api: ApiKey, version: i16, body: &[u8]) -> Result<String, TreeError> {
-        let root = tree::decode(api, version, Direction::Request, body)?;
-        Ok(root
-            .get("GroupId")
-            .as_text()?
-            .unwrap_or_default()
-            .to_owned())
-    }
-
-    /// Puts names in the place of an expression. `found`: what the expression matches that was asked for before.
+    /// Puts names in the place of an expression. `may_use`: whether the client may be a member of a group; nothing is kept of one who may not,
+    /// and is told so by others. `found`: what the expression matches that was asked for before.
     ///
     /// # Errors
     /// The body is not understood.
@@ -126,9 +114,13 @@ impl Subscriptions {
         api: ApiKey,
         version: i16,
         body: &[u8],
+        may_use: &dyn Fn(&str) -> bool,
         found: Option<Found>,
     ) -> Result<Heartbeat, TreeError> {
         let mut root = tree::decode(api, version, Direction::Request, body)?;
+        if !may_use(root.get("GroupId").as_text()?.unwrap_or_default()) {
+            return Ok(Heartbeat::AsIs);
+        }
         let key = self.key(&root)?;
         if root.int("MemberEpoch") < 0 {
             self.members.remove(&key);
@@ -379,14 +371,14 @@ mod tests {
             topics: RandomState::hash_one(&subscriptions.hashes, visible),
             rights: 0,
         };
-        match subscriptions.note(API, 1, body, None).unwrap() {
+        match subscriptions.note(API, 1, body, &|_| true, None).unwrap() {
             Heartbeat::Match(wanted) if wanted.matched == Some(at) => Heartbeat::AsIs,
             Heartbeat::Match(wanted) => {
                 let visible = visible.iter().map(|name| (*name).to_owned()).collect();
                 let expression = Expression::compile(&wanted.expression);
                 let names = expression.and_then(|expression| expression.matching(visible));
                 let found = Some(Found { names, at });
-                subscriptions.note(API, 1, body, found).unwrap()
+                subscriptions.note(API, 1, body, &|_| true, found).unwrap()
             }
             noted => noted,
         }
@@ -459,7 +451,7 @@ mod tests {
     fn what_is_unchanged_is_not_matched_again() {
         let mut subscriptions = Subscriptions::default();
         note(&mut subscriptions, &heartbeat(0, None, Some("a")), &["a"]);
-        let mut wanted = |body: &[u8]| match subscriptions.note(API, 1, body, None) {
+        let mut wanted = |body: &[u8]| match subscriptions.note(API, 1, body, &|_| true, None) {
             Ok(Heartbeat::Match(wanted)) => wanted.matched,
             other => panic!("{other:?}"),
         };
@@ -523,6 +515,8 @@ mod tests {
         let some = heartbeat(0, Some(&long[..500]), Some("or.*"));
         let noted = names(note(&mut subscriptions, &some, &["orders"]));
         assert_eq!(noted.len(), 501);
+        let denied = subscriptions.note(API, 1, &some, &|group| group != "g", None);
+        assert!(matches!(denied, Ok(Heartbeat::AsIs)));
         let busy = Heartbeat::Answer(subscriptions.forget(API, 1));
         assert_eq!(code(busy), i64::from(COORDINATOR_LOAD_IN_PROGRESS));
         let next = note(&mut subscriptions, &heartbeat(1, None, None), &[]);

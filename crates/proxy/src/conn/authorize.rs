@@ -513,16 +513,12 @@ impl Connection {
         }
         let (api, version) = (head.api, head.version);
         let broken = |error| head.unjudged(error);
-        let group = Subscriptions::group(api, version, body).map_err(broken)?;
-        // Who may not use the group is told so in a moment, and nothing is kept for him.
-        if !view.permits(Operation::Read, ResourceType::Group, &group) {
-            return Ok(Named::AsIs);
-        }
+        let may_use = |group: &str| view.permits(Operation::Read, ResourceType::Group, group);
         let note = |found| {
             let noted = self
                 .subscriptions
                 .borrow_mut()
-                .note(api, version, body, found);
+                .note(api, version, body, &may_use, found);
             noted.map_err(broken)
         };
         let noted = match note(None)? {
