@@ -5,8 +5,10 @@
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// Longest answer accepted, bytes.
 const MAX_FRAME: usize = 256 << 20;
@@ -33,6 +35,27 @@ impl RawClient {
             .map_err(Error::io(format!("connect to {address}")))?;
         let client = RawClient {
             stream,
+            next_correlation_id: 1,
+        };
+        client.set_timeout(Duration::from_secs(30))?;
+        Ok(client)
+    }
+
+    /// Connects from the given address of this machine, and lets the kernel hold few bytes that were not read.
+    ///
+    /// # Errors
+    /// No connection.
+    pub fn connect_from(local: IpAddr, address: SocketAddr) -> Result<RawClient> {
+        const UNREAD: usize = 4096;
+        let connect = || -> std::io::Result<TcpStream> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(UNREAD)?;
+            socket.bind(&SocketAddr::new(local, 0).into())?;
+            socket.connect(&address.into())?;
+            Ok(socket.into())
+        };
+        let client = RawClient {
+            stream: connect().map_err(Error::io(format!("connect to {address}")))?,
             next_correlation_id: 1,
         };
         client.set_timeout(Duration::from_secs(30))?;

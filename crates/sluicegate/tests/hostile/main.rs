@@ -19,5 +19,6 @@ mod pool;
 mod scripted;
 mod start;
 mod starve_intake;
+mod starve_memory;
 mod upstream;
 mod world;

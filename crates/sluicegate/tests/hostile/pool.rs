@@ -34,7 +34,7 @@ fn many_producers_share_few_connections_and_get_their_own_ids_back() {
     for round in 0..5 {
         for (n, client) in clients.iter_mut().enumerate() {
             for id in [n as i32, -1, i32::MIN + round] {
-                let request = produce("shared", -1, b"value", id);
+                let request = produce("shared", 1, b"value", id);
                 client.send_bytes(&request).expect("it is taken");
             }
         }
@@ -65,9 +65,9 @@ fn long_polls_do_not_delay_producers() {
     }
     // Would be held up for a minute each.
     for id in 0..20 {
-        call(&mut producer, &produce("other", -1, b"value", id));
+        call(&mut producer, &produce("other", 1, b"value", id));
     }
-    call(&mut producer, &produce("polled", -1, b"value", 99));
+    call(&mut producer, &produce("polled", 1, b"value", 99));
     for consumer in &mut consumers {
         assert_eq!(answer(consumer).0, 2);
     }
@@ -158,7 +158,7 @@ fn a_lost_connection_ends_the_clients_that_wait_for_it_only() {
     for client in &mut clients {
         call(client, &list_groups(1));
     }
-    let request = produce("any", -1, b"value", 2);
+    let request = produce("any", 1, b"value", 2);
     clients[0].send_bytes(&request).expect("it is taken");
     assert_closed(&mut clients[0], "its connection is lost");
     for client in &mut clients[1..] {
@@ -198,6 +198,122 @@ fn a_client_that_reads_nothing_has_few_shared_requests_in_flight() {
     assert!(grown < 4 * 2 * 17 * ANSWER as u64, "memory grew by {grown}");
     for id in 0..95 {
         assert_eq!(answer(&mut clients[0]).0, id);
+    }
+}
+
+/// A connection whose answer tells of a throttle is muted by the broker.
+#[test]
+fn a_throttled_client_does_not_stall_those_who_share_with_it() {
+    const THROTTLED: i32 = 666;
+    const BEHIND: i32 = 777;
+    /// FindCoordinator v1 answers: throttle time, an error without a text, no node.
+    const NOWHERE: [u8; 18] = [
+        0, 0, 0xea, 0x60, 0, 15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff,
+    ];
+    let seen = Arc::new(AtomicUsize::new(0));
+    let over = Arc::new(AtomicUsize::new(0));
+    let muted = Arc::new(AtomicUsize::new(usize::MAX));
+    let broker = Scripted::start({
+        let (seen, over) = (seen.clone(), over.clone());
+        move |asked, stream| {
+            if asked.api == 10 {
+                seen.store(1, Ordering::Relaxed);
+                // Until the next request is there.
+                let next = stream.peek(&mut [0]);
+                muted.store(asked.connection, Ordering::Relaxed);
+                return next.is_ok() && stream.write_all(&asked.plain(&NOWHERE)).is_ok();
+            }
+            while muted.load(Ordering::Relaxed) == asked.connection
+                && over.load(Ordering::Relaxed) == 0
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            stream.write_all(&asked.plain(&[0; 12])).is_ok()
+        }
+    });
+    let gateway = pooled(&broker.bootstrap());
+    let mut clients: Vec<_> = (0..4 * LEGS)
+        .map(|_| connect(&gateway.bootstrap()))
+        .collect();
+    for client in &mut clients {
+        call(client, &list_groups(1));
+    }
+    assert_eq!(broker.client_connections(), LEGS);
+    let mut body = Vec::new();
+    text(&mut body, "group");
+    body.push(0);
+    let throttled = frame(wire::api::ApiKey::FIND_COORDINATOR, 1, THROTTLED, &body);
+    clients[0].send_bytes(&throttled).expect("it is taken");
+    eventually("it to be with the broker", || {
+        seen.load(Ordering::Relaxed) == 1
+    });
+    let mut behind = clients.remove(LEGS); // on the same connection
+    behind
+        .send_bytes(&list_groups(BEHIND))
+        .expect("it is taken");
+    assert_eq!(answer(&mut clients[0]).0, THROTTLED);
+    behind
+        .send_bytes(&list_groups(BEHIND + 1))
+        .expect("it is taken");
+    // None of them waits for the end of the throttle, not even the throttled one: it has been told.
+    for client in &mut clients {
+        call(client, &list_groups(2));
+    }
+    // The muted one, one in its place, the other, and that of the throttled client.
+    assert_eq!(broker.client_connections(), LEGS + 2);
+    over.store(1, Ordering::Relaxed);
+    for id in [BEHIND, BEHIND + 1] {
+        assert_eq!(answer(&mut behind).0, id);
+    }
+    eventually("the muted connection to end", || {
+        broker.client_connections() == LEGS + 1
+    });
+}
+
+/// A broker answers such a request when other brokers have done something, and all that is behind it on its connection waits.
+#[test]
+fn who_waits_for_replicas_holds_up_nobody() {
+    use wire::api::ApiKey;
+    const WAITS: i32 = 13;
+    let over = Arc::new(AtomicUsize::new(0));
+    let broker = Scripted::start({
+        let over = over.clone();
+        move |asked, stream| {
+            while asked.correlation_id == WAITS && over.load(Ordering::Relaxed) == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            stream.write_all(&asked.plain(&[0; 12])).is_ok()
+        }
+    });
+    let gateway = pooled(&broker.bootstrap());
+    let waiting = [
+        produce("any", -1, b"value", WAITS),
+        default_frame(ApiKey::OFFSET_COMMIT, 2, WAITS),
+        default_frame(ApiKey::HEARTBEAT, 0, WAITS),
+        default_frame(ApiKey::INIT_PRODUCER_ID, 0, WAITS),
+    ];
+    let mut waiting: Vec<_> = waiting
+        .into_iter()
+        .map(|request| {
+            let mut client = connect(&gateway.bootstrap());
+            client.send_bytes(&request).expect("it is taken");
+            client
+        })
+        .collect();
+    eventually("all to be with the broker", || {
+        broker.client_connections() == waiting.len()
+    });
+    let mut others: Vec<_> = (0..4 * LEGS)
+        .map(|_| connect(&gateway.bootstrap()))
+        .collect();
+    for client in &mut others {
+        call(client, &list_groups(1));
+        call(client, &produce("any", 1, b"value", 2));
+    }
+    assert_eq!(broker.client_connections(), waiting.len() + LEGS);
+    over.store(1, Ordering::Relaxed);
+    for client in &mut waiting {
+        assert_eq!(answer(client).0, WAITS);
     }
 }
 

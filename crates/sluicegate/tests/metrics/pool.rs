@@ -76,7 +76,7 @@ fn an_alias_over_shared_connections_is_a_topic_of_its_own() -> Result<()> {
     for (round, version) in [3, 9, 12, 13].into_iter().enumerate() {
         for (n, client) in clients.iter_mut().enumerate() {
             let records = batch(2, &"x".repeat(100 * (round + 1) + n));
-            let request = produce(ALIAS, &id, version, -1, &records);
+            let request = produce(ALIAS, &id, version, 1, &records);
             let answer = call(client, ApiKey::PRODUCE, version, &request)?;
             let partition = &answer["Responses"][0]["PartitionResponses"][0];
             assert_eq!(partition["ErrorCode"], 0, "v{version}: {answer}");
