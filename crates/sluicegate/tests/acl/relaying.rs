@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use testkit::{Result, shared};
+use testkit::{Result, shared, wait};
 use wire::api::ApiKey;
 
 use crate::message::hex;
 use crate::principals::{FULL, NONE, PART, ROOT, SEER};
 use crate::records::batch;
-use crate::world::{Clients, World, any_binding, count, relaying};
+use crate::world::{Clients, LIMIT, World, any_binding, count, relaying};
 
 const UNKNOWN_TOPIC_OR_PARTITION: i64 = 3;
 const TOPIC_AUTHORIZATION_FAILED: i64 = 29;
@@ -71,16 +71,26 @@ fn the_gateways_own_topics_are_nobodys() -> Result<()> {
 fn topics_do_not_come_into_being_by_being_asked_for() -> Result<()> {
     let world = World::get()?;
     let (_process, way) = relaying(world, &shared::unique("relaying"))?;
-    let mut root = way.clients(ROOT);
-    for version in [0, 3, 4, 12] {
-        let name = shared::unique("asked-for");
+    let (mut direct, mut root) = (world.direct.clients(ROOT), way.clients(ROOT));
+    let ask_for = |clients: &mut Clients<'_>, version, name: &str| {
         let body = json!({ "Topics": [{ "Name": name }], "AllowAutoTopicCreation": true });
-        let answer = root.ask(1, ApiKey::METADATA, version, &body)?;
+        clients.ask(1, ApiKey::METADATA, version, &body)
+    };
+    let label = shared::unique("asked-for");
+    for version in [0, 3, 4, 12] {
+        let answer = ask_for(&mut root, version, &format!("{label}-{version}"))?;
         let code = &answer["Topics"][0]["ErrorCode"];
         assert_eq!(*code, UNKNOWN_TOPIC_OR_PARTITION, "v{version}: {answer}");
-        let all = topics(&mut world.direct.clients(ROOT))?;
-        assert!(!all.contains_key(&name), "v{version}");
     }
+    // Brokers create topics by and by, in the order in which they were asked for.
+    let last = format!("{label}-last");
+    wait::until("a topic that a broker creates", LIMIT, || {
+        ask_for(&mut direct, 12, &last)?;
+        Ok(topics(&mut direct)?.remove(&last).map(drop))
+    })?;
+    let all = topics(&mut direct)?;
+    let created: Vec<_> = all.keys().filter(|name| name.starts_with(&label)).collect();
+    assert_eq!(created, [&last]);
     Ok(())
 }
 
