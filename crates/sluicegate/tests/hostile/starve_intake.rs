@@ -181,7 +181,7 @@ fn frames_before_a_login_come_from_a_budget() {
     let peak = peak(&gateway);
     println!("{clients} strangers with frames of 512 KiB: {peak} KiB more at most");
     // Their part of the budget is 1 MiB; 8 KiB of each are free.
-    assert!(peak < 24 * KIB + 24 * clients as u64, "{peak} KiB");
+    assert!(peak < 32 * KIB + 24 * clients as u64, "{peak} KiB");
 }
 
 #[test]
@@ -194,7 +194,11 @@ fn silent_connections_do_not_stop_logins() {
         env!("CARGO_BIN_EXE_sluicegate")
     );
     let options = GatewayOptions::new("sh", "unused").args(&["-c", &limited]);
-    let mut gateway = guarded(options).start().expect("the gateway starts");
+    let mut gateway = guarded(options)
+        // Nobody is helped by others having to leave.
+        .env("GATEWAY_UNAUTHENTICATED_TIMEOUT_MS", "600000")
+        .start()
+        .expect("the gateway starts");
     let strangers: Vec<_> = (0..silent)
         .map(|_| stranger(&gateway.bootstrap()))
         .collect();
