@@ -155,6 +155,8 @@ fn count(catalogue: &Catalogue, snapshot: &Snapshot) {
         (&catalogue.lived_groups, snapshot.groups.len()),
         (&catalogue.lived_vclusters, snapshot.virtual_clusters.len()),
         (&catalogue.lived_aliases, snapshot.aliases.len()),
+        (&catalogue.lived_topics_covered, 0),
+        (&catalogue.lived_concentrated, 0),
     ] {
         family.with([]).set(count as f64);
     }
