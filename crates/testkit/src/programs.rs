@@ -113,6 +113,27 @@ pub fn connect_worker(settings: &Settings) -> Result<Program> {
     start("a Connect worker", class, &[&classes], &files, scratch)
 }
 
+/// A member of a share group that sends on what it reads (see `SharePipeline.java`).
+///
+/// # Errors
+/// Kafka cannot be fetched, or Java not started.
+pub fn share_pipeline(settings: &Settings) -> Result<Program> {
+    const SOURCES: &[(&str, &str)] = &[(
+        "SharePipeline.java",
+        include_str!("../java/SharePipeline.java"),
+    )];
+    let classes = compiled("share-pipeline", &RELEASE.class_path()?, SOURCES)?;
+    let scratch = Scratch::new("share")?;
+    let files = [write(&scratch, "client.properties", settings)?];
+    start(
+        "SharePipeline",
+        "SharePipeline",
+        &[&classes],
+        &files,
+        scratch,
+    )
+}
+
 /// Classes for brokers: the policies `Policies$OfTopics` and `Policies$OfConfigs` (see `Policies.java`).
 ///
 /// # Errors

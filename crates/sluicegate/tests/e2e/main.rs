@@ -6,6 +6,7 @@
 mod admin;
 mod front;
 mod groups;
+mod share;
 mod smoke;
 mod transactions;
 mod verifiable;
