@@ -68,8 +68,10 @@ impl Aside {
         let (reply, answer) = oneshot::channel();
         // No more jobs than threads: those who wait do it before they have one.
         let job = Box::new(move || {
-            let _turn = turn;
-            let _ = reply.send(work());
+            let turn = turn; // given back if the work comes to nothing, too
+            let done = work();
+            drop(turn);
+            let _ = reply.send(done);
         });
         self.jobs.send(job).ok()?;
         answer.await.ok()

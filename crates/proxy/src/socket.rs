@@ -3,12 +3,12 @@
 //! A connection lives on one single-threaded worker; its request half and its response half are polled by the same
 //! task. So a `RefCell` that is borrowed during a poll only, never across an `await`, is all the sharing needed.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use telemetry::metrics::OwnCounter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +21,8 @@ use crate::conn::Metered;
 pub(crate) struct Socket {
     inner: RefCell<Inner>,
     traffic: OnceCell<Traffic>,
+    /// Since when a write has had to wait.
+    stalled: Cell<Option<Instant>>,
 }
 
 /// Counts bytes, after decryption and before encryption.
@@ -48,6 +50,7 @@ impl Socket {
         Socket {
             inner: RefCell::new(inner),
             traffic: OnceCell::new(),
+            stalled: Cell::new(None),
         }
     }
 
@@ -104,19 +107,30 @@ impl Socket {
 
     /// Writes some bytes of the slices.
     pub(crate) async fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let count = poll_fn(|cx| match &mut *self.inner.borrow_mut() {
-            // The kernel does less for a plain buffer than for a list of one.
-            Inner::Plain(stream) if slices.len() == 1 => {
-                Pin::new(stream).poll_write(cx, slices.first().map_or(&[], |only| only))
+        let count = poll_fn(|cx| {
+            let polled = match &mut *self.inner.borrow_mut() {
+                // The kernel does less for a plain buffer than for a list of one.
+                Inner::Plain(stream) if slices.len() == 1 => {
+                    Pin::new(stream).poll_write(cx, slices.first().map_or(&[], |only| only))
+                }
+                Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+                Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            };
+            if polled.is_pending() && self.stalled.get().is_none() {
+                self.stalled.set(Some(Instant::now()));
             }
-            Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            polled
         })
         .await?;
         if let Some(traffic) = self.traffic.get() {
             traffic.written.add(count as u64);
         }
         Ok(count)
+    }
+
+    /// Since when what was written last had to wait for the other side; tells once.
+    pub(crate) fn stalled(&self) -> Option<Instant> {
+        self.stalled.take()
     }
 
     /// Writes all of `bytes` and flushes.

@@ -86,9 +86,12 @@ impl Count {
                         return Ok(None);
                     }
                 }
-                Op::Skip(_) | Op::SkipVar { .. } | Op::Fixed { .. } | Op::Var { .. } => {
-                    skip(cursor, std::slice::from_ref(op))?;
+                Op::Skip(size) => cursor.advance(*size as usize)?,
+                Op::SkipVar { prefix, nullable } => {
+                    let len = cursor.prefix(*prefix, *nullable)?.unwrap_or(0);
+                    cursor.advance(len)?;
                 }
+                Op::Fixed { .. } | Op::Var { .. } => skip(cursor, std::slice::from_ref(op))?,
             }
         }
         Ok(Some(()))

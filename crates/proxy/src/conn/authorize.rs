@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::hash::BuildHasher as _;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use auth::acl::{AclView, Operation, ResourceType};
@@ -415,17 +416,18 @@ impl Connection {
         Some(is_long)
     }
 
-    /// Does long work for this client where it holds up nobody else.
-    pub(super) async fn aside<R: Send + 'static>(
+    /// Does long work for this client where it holds up nobody else. Boxed, so that connections without any have no room for it.
+    pub(super) fn aside<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
-    ) -> Result<R, Failure> {
+    ) -> Pin<Box<dyn Future<Output = Result<R, Failure>> + '_>> {
         let identity = self.access.identity();
         let who = (&identity.vcluster, &identity.name);
-        let aside = &self.worker.shared.aside;
-        // What it takes to wait for it is not part of every connection.
-        let done = Box::pin(aside.run(who, work)).await;
-        done.ok_or_else(|| Failure::Judgement("long work came to nothing".to_owned()))
+        let done = self.worker.shared.aside.run(who, work);
+        Box::pin(async {
+            let done = done.await;
+            done.ok_or_else(|| Failure::Judgement("long work came to nothing".to_owned()))
+        })
     }
 
     async fn ruling(

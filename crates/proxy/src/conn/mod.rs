@@ -31,10 +31,11 @@ mod tally;
 mod timing;
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -278,7 +279,7 @@ pub(crate) struct Connection {
     questions: Questions,
     /// Counts requests of which some have to take turns.
     turn: Cell<usize>,
-    /// Elements that were worked on since others of the worker had their turn, about.
+    /// Elements that were worked on since the other connections of the worker had their turn, about.
     busy: Cell<usize>,
     /// The SASL mechanism it has used.
     mechanism: Option<&'static str>,
@@ -521,12 +522,19 @@ fn report(
 impl Connection {
     async fn run(&self) -> Result<End, Failure> {
         // In this order: what each of them tells the ones after it is seen in the same turn.
-        tokio::select! {
-            biased;
-            end = Apart::new(self.oversee()) => end,
-            end = self.requests() => end,
-            end = self.responses() => end,
-        }
+        let mut parts = pin!(async {
+            tokio::select! {
+                biased;
+                end = Apart::new(self.oversee()) => end,
+                end = self.requests() => end,
+                end = self.responses() => end,
+            }
+        });
+        poll_fn(|context| {
+            self.busy.set(0); // the others of the worker have had their turn
+            parts.as_mut().poll(context)
+        })
+        .await
     }
 
     /// Watches the clock, the cluster, the client's account and the shutdown.
@@ -595,12 +603,9 @@ impl Connection {
         self.stop.raise();
     }
 
-    /// Lets other connections of the worker go first, if much has been done for this one.
-    async fn give_way(&self) {
-        if self.busy.get() >= LONG {
-            self.busy.set(0);
-            tokio::task::yield_now().await;
-        }
+    /// Whether so much has been done for this connection in a row that the others of the worker go first.
+    fn is_busy(&self) -> bool {
+        self.busy.get() >= LONG
     }
 
     fn touch(&self) {

@@ -1,6 +1,5 @@
 //! The request half: reads the client, decides per frame, writes upstream.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -100,16 +99,19 @@ impl Connection {
         loop {
             let taken = loop {
                 let before = window.len();
-                let taken = match self.take(&mut window, &mut out, &mut position).await {
-                    Err(Failure::Left) => return Ok(self.owing_to_the_departed(0).await),
-                    taken => taken?,
-                };
+                let taken = self.take(&mut window, &mut out, &mut position).await;
+                if matches!(taken, Err(Failure::Left)) {
+                    return Ok(self.owing_to_the_departed(0).await);
+                }
+                let taken = taken?;
                 position.counted &= window.len() == before;
                 match taken {
                     Taken::Some => self.busy.set(self.busy.get() + FRAME),
                     other => break other,
                 }
-                self.give_way().await;
+                if self.is_busy() {
+                    tokio::task::yield_now().await;
+                }
             };
             if !self.send(&mut out, &window).await {
                 // Answers that the broker had already given are still on their way; then the response half ends.
@@ -121,18 +123,10 @@ impl Connection {
                 return Ok(end);
             }
             window.release();
-            let mut filling = pin!(window.fill(&self.client));
-            let read = poll_fn(|context| {
-                let polled = filling.as_mut().poll(context);
-                if polled.is_pending() {
-                    self.busy.set(0); // others have their turn now
-                }
-                polled
-            });
             tokio::select! {
                 biased;
                 () = self.stop.raised() => {}
-                read = read => {
+                read = window.fill(&self.client) => {
                     if is_end(&read) {
                         // Of an answer to a request that did not come to its end there is none.
                         let lacking = usize::from(position.body_left > 0 && position.is_owed);
@@ -165,10 +159,10 @@ impl Connection {
         match leg {
             Some(leg) => {
                 let timings = &self.in_flight.timings;
-                let is_sent = timings
-                    .queued(out.flush(window, &leg.socket, |_| {}))
-                    .await
-                    .is_ok();
+                let is_sent = out.flush(window, &leg.socket, |_| {}).await.is_ok();
+                if let Some(since) = leg.socket.stalled() {
+                    timings.waited_since(since);
+                }
                 if is_sent {
                     timings.sent();
                 }
@@ -206,7 +200,10 @@ impl Connection {
                 return Ok(Taken::More);
             }
             let _waiting = self.worker.waiting.hold_many(behind(window.bytes()));
-            self.in_flight.timings.queued(self.in_flight.room()).await;
+            self.in_flight
+                .timings
+                .queued(pin!(self.in_flight.room()))
+                .await;
         }
         let head = match self.head(window.bytes(), position) {
             Ok(Some(head)) => head,
@@ -498,7 +495,9 @@ impl Connection {
             return Ok(taken);
         }
         if self.leg.borrow().is_none() {
-            self.in_flight.timings.queued(self.private_leg()).await?;
+            // Once in the life of a connection, and large.
+            let opening = Box::pin(self.private_leg());
+            self.in_flight.timings.queued(opening).await?;
         }
         if self.substitute.get() && verdict::is_broker_bound(head.api) {
             return Err(Failure::BrokerDown {
@@ -598,7 +597,7 @@ impl Connection {
                 self.in_flight.timings.rebuilt();
                 let sharer = self.sharer();
                 let sending = pools.send(&sharer, frame.joined(), api, version);
-                let sent = self.in_flight.timings.queued(sending).await?;
+                let sent = self.in_flight.timings.queued(pin!(sending)).await?;
                 match sent {
                     Sent::Shared(answer) => {
                         self.in_flight
@@ -619,11 +618,15 @@ impl Connection {
             }
             self.in_flight
                 .timings
-                .queued(self.in_flight.settled())
+                .queued(pin!(self.in_flight.settled()))
                 .await;
             self.private_for_good.set(true);
         }
-        self.in_flight.timings.queued(self.private_leg()).await?;
+        if self.leg.borrow().is_none() {
+            // Once in the life of a connection, and large.
+            let opening = Box::pin(self.private_leg());
+            self.in_flight.timings.queued(opening).await?;
+        }
         if self.substitute.get() && verdict::is_broker_bound(api) {
             return Err(Failure::BrokerDown { api: api.name() });
         }
@@ -670,7 +673,7 @@ impl Connection {
             // Requests of one client keep their order: what is on its way over the shared leg arrives first.
             self.in_flight
                 .timings
-                .queued(self.in_flight.settled())
+                .queued(pin!(self.in_flight.settled()))
                 .await;
             self.private_for_good.set(true);
             return Ok(None);
@@ -693,13 +696,13 @@ impl Connection {
         self.in_flight.timings.rebuilt();
         let sharer = self.sharer();
         let sending = pools.send(&sharer, frame, head.api, head.version);
-        let sent = self.in_flight.timings.queued(sending).await?;
+        let sent = self.in_flight.timings.queued(pin!(sending)).await?;
         let answer = match sent {
             Sent::Shared(answer) => answer,
             Sent::Substitute(opened) => {
                 self.in_flight
                     .timings
-                    .queued(self.in_flight.settled())
+                    .queued(pin!(self.in_flight.settled()))
                     .await;
                 self.private_for_good.set(true);
                 if self.leg.borrow().is_none() {
@@ -738,7 +741,7 @@ impl Connection {
     async fn wait_for_shared(&self, waiting: u32) {
         if self.in_flight.outstanding() >= SHARED_IN_FLIGHT {
             let _waiting = self.worker.waiting.hold_many(waiting);
-            let room = self.in_flight.fewer_than(SHARED_IN_FLIGHT);
+            let room = pin!(self.in_flight.fewer_than(SHARED_IN_FLIGHT));
             self.in_flight.timings.queued(room).await;
         }
     }

@@ -177,7 +177,9 @@ impl Connection {
             }
             giving.complete += 1;
             self.in_flight.timings.complete();
-            self.give_way().await;
+            if self.is_busy() {
+                tokio::task::yield_now().await;
+            }
             if giving.out.len() >= ENOUGH {
                 self.flush(&mut giving).await?;
             }

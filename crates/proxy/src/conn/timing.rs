@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -29,10 +29,10 @@ pub(super) struct Timings {
     arriving: Cell<Option<u64>>,
     /// When bytes of the client were last read.
     read: Cell<Instant>,
-    /// How long requests of this connection have waited for Kafka altogether before they could be sent.
-    waited: Cell<Duration>,
+    /// Nanoseconds for which requests of this connection have waited for Kafka altogether before they could be sent.
+    waited: Cell<u64>,
     /// The same when bytes of the client were last read.
-    waited_before: Cell<Duration>,
+    waited_before: Cell<u64>,
     /// Who is to blame for answers that are never given; `None`: the client.
     fault: Cell<Option<Origin>>,
     stages: Option<Stages>,
@@ -66,9 +66,9 @@ struct Timing {
     api: Api,
     way: Way,
     read: Instant,
-    /// What was waited on this connection before its last byte was read, and after that until it was sent.
-    waited_before: Duration,
-    queued: Duration,
+    /// Nanoseconds that were waited on this connection before its last byte was read, and after that until it was sent.
+    waited_before: u64,
+    queued: u64,
     sent: Option<Instant>,
     upstream: Duration,
     complete: Option<Instant>,
@@ -95,8 +95,8 @@ impl Timings {
             unsent: Cell::new(0),
             arriving: Cell::new(None),
             read: Cell::new(Instant::now()),
-            waited: Cell::new(Duration::ZERO),
-            waited_before: Cell::new(Duration::ZERO),
+            waited: Cell::new(0),
+            waited_before: Cell::new(0),
             fault: Cell::new(None),
         }
     }
@@ -109,11 +109,10 @@ impl Timings {
 
     /// Waits for something that Kafka brings about: until fewer requests are in flight, or until a connection is there and takes what is
     /// sent. It is not what the gateway takes itself.
-    pub(super) async fn queued<T>(&self, wait: impl Future<Output = T>) -> T {
-        let mut wait = pin!(wait);
+    pub(super) async fn queued<F: Future + Unpin>(&self, mut wait: F) -> F::Output {
         let mut since = None;
         let output = poll_fn(|context| {
-            let polled = wait.as_mut().poll(context);
+            let polled = Pin::new(&mut wait).poll(context);
             if polled.is_pending() && since.is_none() {
                 since = Some(Instant::now());
             }
@@ -121,9 +120,14 @@ impl Timings {
         });
         let output = output.await;
         if let Some(since) = since {
-            self.waited.set(self.waited.get() + since.elapsed());
+            self.waited_since(since);
         }
         output
+    }
+
+    /// It has been waited like that until now.
+    pub(super) fn waited_since(&self, since: Instant) {
+        self.waited.set(self.waited.get() + nanos(since.elapsed()));
     }
 
     /// A request was accepted; an answer may be owed or not.
@@ -174,7 +178,7 @@ impl Timings {
             way,
             read: self.read.get(),
             waited_before: self.waited_before.get(),
-            queued: self.waited.get().saturating_sub(self.waited_before.get()),
+            queued: self.waited.get() - self.waited_before.get(),
             sent: None,
             upstream: Duration::ZERO,
             complete: (way == Way::Local).then(Instant::now),
@@ -222,7 +226,7 @@ impl Timings {
             self.with(number, |timing| {
                 timing.sent = Some(now);
                 if timing.way == Way::Private {
-                    timing.queued = waited.saturating_sub(timing.waited_before);
+                    timing.queued = waited - timing.waited_before;
                 }
             });
         }
@@ -247,7 +251,7 @@ impl Timings {
     pub(super) fn took(&self, upstream: Duration, queued: Duration) {
         self.at_hand(|timing| {
             timing.upstream = upstream;
-            timing.queued += queued;
+            timing.queued += nanos(queued);
             if let Some(steps) = &mut timing.steps {
                 let now = Instant::now();
                 (steps.sent, steps.arrived) = (now.checked_sub(upstream), Some(now));
@@ -302,7 +306,7 @@ impl Timings {
                 at: Moment::of(complete),
                 took: complete.saturating_duration_since(timing.read),
                 upstream: timing.upstream,
-                queued: timing.queued,
+                queued: Duration::from_nanos(timing.queued),
                 throttle_ms: timing.throttle_ms,
                 error: timing.error,
             };
@@ -377,6 +381,10 @@ impl Drop for Timings {
             }
         }
     }
+}
+
+fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn named(api: ApiKey) -> Api {
@@ -559,7 +567,7 @@ mod tests {
     async fn waiting_for_a_turn_is_apart() {
         const PAUSE: Duration = Duration::from_millis(20);
         let (metrics, timings) = timings();
-        let pause = || timings.queued(tokio::time::sleep(PAUSE));
+        let pause = || timings.queued(Box::pin(tokio::time::sleep(PAUSE)));
         timings.read(Instant::now());
         timings.owed(ApiKey::METADATA, Way::Private);
         timings.sent();
@@ -570,7 +578,7 @@ mod tests {
         timings.sent();
         // One that comes later waits no more.
         timings.read(Instant::now());
-        timings.queued(async {}).await;
+        timings.queued(std::future::ready(())).await;
         timings.owed(ApiKey::METADATA, Way::Local);
         for _ in 0..3 {
             timings.arrived();

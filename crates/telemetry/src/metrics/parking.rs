@@ -2,9 +2,10 @@
 //!
 //! A worker that has something to do may have to wait for a processor first. To a clock that looks like waiting for the network, and a gateway
 //! that is short of CPU would seem idle. So what has been waited is held against what the kernel says of the thread: time that is
-//! neither spent on a processor nor in the queue for one. The kernel is asked once a second, not at every wait.
+//! neither spent on a processor nor in the queue for one. The kernel is asked every few seconds, not at every wait.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ pub struct WorkerParking {
     since: AtomicU64,
     /// Nanoseconds between the hooks, without a wait that has not ended.
     total: AtomicU64,
-    /// Where the kernel tells of the thread.
-    stat: OnceLock<Option<PathBuf>>,
+    /// Where the kernel tells of the thread; `None`: nowhere.
+    stat: OnceLock<Option<File>>,
     seen: Mutex<Seen>,
     waits: Timer,
     count: Counter,
@@ -124,10 +125,14 @@ impl WorkerParking {
         self.rate.add(at, 1);
     }
 
-    /// Asks the kernel how much of the waiting was for a processor. To be called about once a second, by anybody.
+    /// Asks the kernel how much of the waiting was for a processor. To be called every few seconds, by anybody.
     pub fn look(&self) {
         let stat = self.stat.get().and_then(Option::as_ref);
-        let ran = stat.and_then(|path| parse(&std::fs::read_to_string(path).ok()?));
+        let ran = stat.and_then(|stat| {
+            let mut text = [0; 64];
+            let len = stat.read_at(&mut text, 0).ok()?;
+            parse(text.get(..len)?)
+        });
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = seen.advance(self.nanos_at(Instant::now()), self.parked(), ran);
         let micros = u32::try_from(waited / 1000).unwrap_or(u32::MAX);
@@ -172,16 +177,15 @@ impl Seen {
     }
 }
 
-/// Where the kernel tells of the thread that asks; `None`: nowhere.
-fn stat_of_this_thread() -> Option<PathBuf> {
-    let thread = std::fs::read_link("/proc/thread-self").ok()?;
-    Some(PathBuf::from("/proc").join(thread).join("schedstat"))
+/// Where the kernel tells of the thread that asks: a file that is made anew whenever it is read.
+fn stat_of_this_thread() -> Option<File> {
+    File::open("/proc/thread-self/schedstat").ok()
 }
 
 /// Of `/proc/<pid>/task/<tid>/schedstat`: time on a processor, time in the queue for one, number of turns.
-fn parse(stat: &str) -> Option<Ran> {
-    let mut numbers = stat.split_ascii_whitespace().map(str::parse);
-    let mut next = || numbers.next()?.ok();
+fn parse(stat: &[u8]) -> Option<Ran> {
+    let mut numbers = stat.split(u8::is_ascii_whitespace);
+    let mut next = || std::str::from_utf8(numbers.next()?).ok()?.parse().ok();
     Some(Ran {
         on_cpu: next()?,
         queued: next()?,
@@ -252,12 +256,12 @@ mod tests {
 
     #[test]
     fn what_the_kernel_says_is_understood() {
-        let said = parse("123456 789 42\n");
+        let said = parse(b"123456 789 42\n");
         let expected = Ran {
             on_cpu: 123_456,
             queued: 789,
         };
         assert_eq!(said, Some(expected));
-        assert_eq!(parse("0\n"), None);
+        assert_eq!(parse(b"0\n"), None);
     }
 }
