@@ -159,6 +159,7 @@ impl Connection {
         match leg {
             Some(leg) => {
                 let timings = &self.in_flight.timings;
+                leg.socket.stalled(); // what was written before is of no interest
                 let is_sent = out.flush(window, &leg.socket, |_| {}).await.is_ok();
                 if let Some(since) = leg.socket.stalled() {
                     timings.waited_since(since);

@@ -202,6 +202,8 @@ mod tests {
         let metrics = Metrics::new(&MetricsSettings::default());
         let parking = Arc::new(Parking::default());
         let worker = parking.worker(metrics.catalogue());
+        // This thread does not wait; the kernel would say so.
+        worker.stat.set(None).expect("it has not parked yet");
         let seen = Arc::clone(&parking);
         metrics.before_scrapes(move |catalogue| seen.collect(catalogue));
         worker.unpark();
