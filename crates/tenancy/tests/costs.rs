@@ -60,6 +60,7 @@ fn mapped(tenant: &Arc<Tenant>, api: ApiKey, version: i16, body: &[u8]) -> Optio
         configures_aliases: false,
         auto_creation: false,
         subscribed: &[],
+        expression: None,
     };
     map(api, version, body, &context).ok()
 }
