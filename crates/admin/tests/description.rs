@@ -1,4 +1,5 @@
-//! The description of the API, by the rules that the public command line relies on (`admin-api.md` 9.2).
+//! The description of the API, by the rules that the public command line relies on: it makes its commands from tags, and a description that
+//! is slightly wrong makes it fail.
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! What a principal may do with each part of a request, and what is answered where it may not.
 //!
 //! Pure functions over the bodies of requests and answers: no I/O, no state. [`judge`] says what becomes of a request by the rule of its
-//! API key (security specification 8.3); [`Ruling`] says what that can be. A key without a rule is refused.
+//! API key, which needs what Kafka's own table of operations says; [`Ruling`] says what that can be. A key without a rule is refused.
 //!
 //! The common case costs one walk over the body and no allocation: everything is allowed, and the request goes through untouched. Only if
 //! something is denied, or the answer holds what only the gateway knows, is the body made into a tree, changed and written anew. The tree

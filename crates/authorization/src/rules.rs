@@ -1,4 +1,4 @@
-//! Which rule an API key falls under (security specification 8.3). A test sees to it that every key of the schema table has one.
+//! Which rule an API key falls under, after Kafka's own table of operations. A test sees to it that every key of the schema table has one.
 
 use auth::acl::Operation;
 use wire::api::ApiKey;

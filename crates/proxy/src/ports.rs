@@ -1,6 +1,6 @@
 //! Port routing: which port stands for which broker, and which address a client is given for it.
 //!
-//! `slot = node id - GATEWAY_MIN_BROKERID`; slot `i` is the `i`-th port of the listener (network specification 3). The
+//! `slot = node id - GATEWAY_MIN_BROKERID`; slot `i` is the `i`-th port of the listener. The
 //! mapping is fixed for the life of the process, so that every node of a gateway cluster hands out the same ports. A broker without a
 //! slot is not shown to clients, and keeps nobody from the others: clusters grow, and a gateway that starts later has to serve as one
 //! that ran already.

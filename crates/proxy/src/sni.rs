@@ -1,6 +1,6 @@
 //! SNI routing: which server name stands for which broker, and which name a client is given for it.
 //!
-//! All names are made of one pattern with `{{nodeId}}` in it (network specification 4; the older scheme
+//! All names are made of one pattern with `{{nodeId}}` in it (the older scheme
 //! `<prefix><clusterId><nodeId><separator><host>` is such a pattern too). Names are compared without case, and a
 //! trailing dot is ignored.
 

@@ -1,4 +1,4 @@
-//! Service accounts (`virtualization.md` 6.1).
+//! Service accounts.
 
 use serde_json::{Map, Value, json};
 

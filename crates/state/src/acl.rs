@@ -1,4 +1,4 @@
-//! ACL bindings (`virtualization.md` 1.8).
+//! ACL bindings. They are the gateway's and never reach a broker; names in them are those of the virtual cluster.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Alias topics (`virtualization.md` 3).
+//! Alias topics.
 
 use serde_json::{Map, Value, json};
 

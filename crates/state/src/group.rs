@@ -1,4 +1,4 @@
-//! Groups of service accounts (`virtualization.md` 6.1).
+//! Groups of service accounts.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Interceptors (`admin-api.md` 5.5).
+//! Interceptors.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! Resources as records: the key a JSON array, the value a JSON object with `v` (`virtualization.md` 7.2).
+//! Resources as records: the key a JSON array, the value a JSON object with `v`, the version of its form.
 
 use serde_json::{Map, Value};
 

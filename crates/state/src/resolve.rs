@@ -1,4 +1,5 @@
-//! Which interceptors apply to whom (`admin-api.md` 6.2).
+//! Which interceptors apply to whom: of each name those of the narrowest scope (user, group, virtual cluster, everybody), in the order of
+//! their priorities.
 
 use std::collections::HashMap;
 use std::sync::Arc;

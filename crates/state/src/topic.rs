@@ -1,4 +1,4 @@
-//! The topics that hold resources (`virtualization.md` 7.2).
+//! The topics that hold resources.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Virtual clusters, and the names that deleted ones have left behind (`virtualization.md` 1.4 and 1.5).
+//! Virtual clusters, and the names that deleted ones have left behind.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Changes, one after the other over all nodes (`virtualization.md` 7.3).
+//! Changes, one after the other over all nodes.
 //!
 //! Every change takes the transactional id over, which fences whoever had it; then reads up to the end, decides, writes
 //! and commits. A writer that was fenced meanwhile has written nothing, and begins anew.

@@ -1,4 +1,5 @@
-//! What cannot go as it is where topics have several names (`virtualization.md` 2.4, 3.2).
+//! What cannot go as it is where topics have several names: no topic is created, deleted or given partitions through an alias, nor configured
+//! from within a virtual cluster; and of two names of one topic in a request the second waits for its turn.
 
 use std::collections::HashMap;
 

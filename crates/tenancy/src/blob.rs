@@ -1,4 +1,4 @@
-//! Names of topics inside the opaque bytes of classic groups (`virtualization.md` 2.6).
+//! Names of topics inside the opaque bytes of classic groups.
 //!
 //! Subscriptions and assignments of the protocol type `consumer` are bytes to Kafka's protocol, and yet brokers read the topics in them: for
 //! the expiry of offsets, for OffsetDelete, for the move of a group to the new protocol. So they get physical names. Where one of them is

@@ -1,5 +1,5 @@
 //! Topic ids (KIP-516). A plain topic keeps its own. An alias has one of its own, so that clients, which keep a map from ids to names, can
-//! tell it from its target (`virtualization.md` 2.3).
+//! tell it from its target.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;

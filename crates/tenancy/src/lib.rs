@@ -1,4 +1,4 @@
-//! Virtual clusters: several logical Kafka clusters on one physical cluster (`virtualization.md`).
+//! Virtual clusters: several logical Kafka clusters on one physical cluster.
 //!
 //! Pure functions over names and bodies: no I/O. [`Tenants`] is the picture of one moment; a request is mapped with one of it, and its answer
 //! with the same. There is one place where a client's names become physical, [`map`], and one where physical names become a client's,

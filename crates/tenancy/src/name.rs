@@ -1,4 +1,5 @@
-//! Which names a virtual cluster may have (`virtualization.md` 1.4, `admin-api.md` 5.1).
+//! Which names a virtual cluster may have: it is the beginning of all its physical names, so it must be one that topics can begin with, and
+//! must not take in those of Kafka or of the gateway.
 
 /// Why a virtual cluster cannot have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Whose a physical name is (`virtualization.md` 1.4).
+//! Whose a physical name is.
 //!
 //! A virtual cluster's name is the prefix of all its physical names, with nothing in between. So the names of two of them
 //! may overlap (`team` and `teamA`), and one function decides, for the data path and for the admin API: the longest

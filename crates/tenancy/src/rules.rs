@@ -1,4 +1,4 @@
-//! What becomes of each API key in a virtual cluster (`virtualization.md` 2.2). A test sees to it that every key of the schema table has a
+//! What becomes of each API key in a virtual cluster. A test sees to it that every key of the schema table has a
 //! rule, and that no field of the mapped ones is overlooked.
 
 use wire::api::ApiKey;

@@ -1,4 +1,4 @@
-//! Texts of errors (`virtualization.md` 2.5): brokers print physical names into some, and policies of theirs may print any name there is.
+//! Texts of errors: brokers print physical names into some, and policies of theirs may print any name there is.
 
 use std::collections::{HashMap, HashSet};
 

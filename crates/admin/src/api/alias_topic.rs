@@ -1,4 +1,5 @@
-//! `AliasTopic` (`admin-api.md` 5.2).
+//! `AliasTopic`: a name in a virtual cluster that stands for a topic of the Kafka cluster. The topic has to exist when the alias is stored,
+//! and may go later; aliases do not stand for aliases.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is configured, in numbers: `GET /gateway/v2/analytics/lived` (`admin-api.md` 6.4) and the metrics `gateway_lived_event_*`. Nothing
+//! What is configured, in numbers: `GET /gateway/v2/analytics/lived` and the metrics `gateway_lived_event_*`. Nothing
 //! leaves the machine.
 
 use std::collections::{BTreeMap, BTreeSet};

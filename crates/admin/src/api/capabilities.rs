@@ -1,4 +1,4 @@
-//! What the settings allow (`admin-api.md` 5 and 5.6).
+//! What the settings allow: a kind of resource is taken if some listener can make use of it, else refused with the reason.
 
 use config::{ClientAuth, Config, SecurityMode};
 

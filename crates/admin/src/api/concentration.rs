@@ -1,4 +1,4 @@
-//! `ConcentrationRule` and `ConcentratedTopic` (`admin-api.md` 5.3 and 5.4): there are none, and none can be made.
+//! `ConcentrationRule` and `ConcentratedTopic`: there are none, and none can be made.
 
 use std::sync::Arc;
 

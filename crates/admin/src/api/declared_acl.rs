@@ -1,4 +1,5 @@
-//! Entries of `spec.acls` of a virtual cluster (`admin-api.md` 5.1).
+//! Entries of `spec.acls` of a virtual cluster: Kafka's bindings, less what has no meaning in one. They are told again exactly as they were
+//! sent, because clients compare.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
-//! How clients of virtual clusters connect (`admin-api.md` 5.1).
+//! How clients of virtual clusters connect: where to begin, and settings with placeholders for each way of logging in. Both are told with a
+//! virtual cluster and never taken.
 
 use config::{ClientAuth, Config, Listener, PortPlan, SecurityProtocol};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};

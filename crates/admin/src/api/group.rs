@@ -1,4 +1,4 @@
-//! `GatewayGroup` (`admin-api.md` 5.7).
+//! `GatewayGroup`: a set of service accounts of any virtual clusters, at which interceptors are aimed. Members have to exist.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

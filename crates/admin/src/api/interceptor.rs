@@ -1,4 +1,5 @@
-//! `Interceptor` (`admin-api.md` 5.5 and 6.2).
+//! `Interceptor`: a configured plugin and whose traffic it applies to. Its name and its scope together are what it goes by, so that one of a
+//! narrower scope stands in for another of the same name.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The plugins that interceptors configure (`admin-api.md` 6.3).
+//! The plugins that interceptors configure, with what is told of each.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! `GatewayServiceAccount` (`admin-api.md` 5.6).
+//! `GatewayServiceAccount`: somebody in one virtual cluster, who logs in with a token of the gateway (`LOCAL`) or is known to another authority
+//! under a name that nobody else has (`EXTERNAL`).
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

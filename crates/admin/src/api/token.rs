@@ -1,4 +1,4 @@
-//! `POST /gateway/v2/token`: a password for a local service account (`admin-api.md` 6.1).
+//! `POST /gateway/v2/token`: a password for a local service account, for as many seconds as it says.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `VirtualCluster` (`admin-api.md` 5.1).
+//! `VirtualCluster`: a logical cluster, whose name is the prefix of its physical names. Who makes its bindings never changes: clients over the
+//! Kafka protocol, which add up, or whoever declares it, who replaces all at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

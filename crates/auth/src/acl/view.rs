@@ -536,7 +536,7 @@ mod tests {
         assert!(!any(&[literal, everybody_denied]));
     }
 
-    /// The rules of the specification, one binding after the other.
+    /// Kafka's rules, one binding after the other.
     fn plainly(bindings: &[Binding], operation: Operation, name: &str, host: &str) -> bool {
         let fits = |binding: &&Binding| {
             let named = match binding.pattern_type {

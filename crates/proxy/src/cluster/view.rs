@@ -257,7 +257,7 @@ impl ClusterView {
         self.open_for(target, Login::Relayed).await
     }
 
-    /// Opens a leg for `target` (network specification 8.2): the broker itself; after a failure once more with fresh
+    /// Opens a leg for `target`: the broker itself; after a failure once more with fresh
     /// metadata; else any live broker as a substitute. An error means that no broker could be reached.
     pub(crate) async fn open(&self, target: Target) -> Result<Opened, DialError> {
         self.open_for(target, Login::Own).await

@@ -2,7 +2,7 @@
 //!
 //! One rewriter serves every answer that carries addresses. It works on entities ("node id", "host", "port"), not on
 //! messages, so a new version of a message needs a new table and no code here. A broker without a port of its own (its
-//! id is beyond the range, network specification 3.4) is left out the way Kafka leaves out a broker without a matching
+//! id is beyond the range) is left out the way Kafka leaves out a broker without a matching
 //! listener: that takes a second, slower walk that hardly ever runs.
 
 mod configs;

@@ -1,4 +1,4 @@
-//! What documents say of the repository is true: its crates, and who depends on whom.
+//! What documents say of the repository is true: its crates, and who depends on whom. What comments cite is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -48,6 +48,31 @@ fn the_table_of_dependencies_is_that_of_the_manifests() {
         .filter(|(_, dependencies)| !dependencies.is_empty())
         .collect();
     assert_eq!(told, real);
+}
+
+/// Every page that a comment names is one of the repository, by its path from the root or from the folder of its crate. Readers have
+/// nothing else.
+#[test]
+fn comments_cite_pages_that_are_there() {
+    let mut missing = Vec::new();
+    for path in sources() {
+        let text = read(&path);
+        let crate_folder: PathBuf = path.components().take(2).collect();
+        let pages = text
+            .split(|c: char| !(c.is_ascii_alphanumeric() || "/._-".contains(c)))
+            .map(|word| word.trim_end_matches('.'))
+            .filter(|word| word.ends_with(".md") && *word != ".md");
+        for page in pages {
+            // In addresses of the repository what comes before is not a folder.
+            let page = page.rsplit_once("/main/").map_or(page, |(_, page)| page);
+            let page = page.trim_start_matches(['.', '/']);
+            let there = |folder: &Path| root().join(folder).join(page).is_file();
+            if !there(Path::new("")) && !there(&crate_folder) {
+                missing.push(format!("{}: {page}", path.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
 /// The crates, as documents call them.
@@ -101,6 +126,34 @@ fn quoted(line: &str) -> Vec<String> {
         .step_by(2)
         .map(str::to_owned)
         .collect()
+}
+
+/// The files with code of the repository, by their path from its root.
+fn sources() -> Vec<PathBuf> {
+    const KINDS: [&str; 5] = ["rs", "toml", "yml", "sh", "py"];
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["crates", "bench", "fuzz", "deploy"]
+        .iter()
+        .map(PathBuf::from)
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let path = folder.join(entry.file_name());
+            let is_kept = !["target", "corpus", "artifacts"]
+                .iter()
+                .any(|name| path.ends_with(name));
+            if entry.path().is_dir() {
+                folders.extend(is_kept.then_some(path));
+            } else if path
+                .extension()
+                .is_some_and(|kind| KINDS.iter().any(|known| kind == *known))
+            {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 fn read(path: &Path) -> String {

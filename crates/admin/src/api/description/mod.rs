@@ -1,4 +1,4 @@
-//! The description of the API in the terms of OpenAPI 3.1 (`admin-api.md` 6.5 and 9.2).
+//! The description of the API in the terms of OpenAPI 3.1.
 //!
 //! The public command line makes its commands from it: it finds kinds by tags of the form
 //! `cli_<kind>_gateway_v2_<order>`, wants to know of every parameter whether it is required, and takes parameters of one
