@@ -286,7 +286,7 @@ mod tests {
         let moving = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                fast.moved(12 * KIB);
+                fast.moved(15 * KIB);
             }
         };
         let moves = async {
