@@ -22,7 +22,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use state::{Node, TransportError, ask};
 use telemetry::metrics::{Committed, Topic, Topics};
-use telemetry::targets::METRICS;
+use telemetry::targets::{METRICS, UPSTREAM};
 use tenancy::{PASSTHROUGH, Tenant};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use wire::error_code::{
@@ -322,7 +322,7 @@ impl Poller {
     fn note_rights(&self, may_list: bool) {
         if !may_list && self.may_list.replace(false) {
             tracing::warn!(
-                target: METRICS,
+                target: UPSTREAM,
                 "the gateway's account may not describe all groups: lag is shown only of those that it may; Describe on the cluster lists them, Describe on groups and topics tells of their offsets"
             );
         }

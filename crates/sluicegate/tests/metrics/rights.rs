@@ -38,6 +38,8 @@ fn missing_rights_are_told_once_and_lag_is_shown_when_they_are_given() -> Result
         consumer.commit(&done, CommitMode::Sync).is_ok()
     })?;
 
+    // What the gateway needs for its own topics: all (2) on topics (2) and transactional ids (5).
+    grant(&cluster, &[(2, "*", 2), (5, "*", 2)])?;
     let jaas = format!(
         "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"{USER}\" password=\"{PASSWORD}\";"
     );
@@ -52,14 +54,23 @@ fn missing_rights_are_told_once_and_lag_is_shown_when_they_are_given() -> Result
     let lag = "gateway_consumer_lag{vcluster=\"passthrough\",group=\"stopped\",topic=\"orders\"}";
     assert!(!front.scrape()?.has(lag));
 
-    // Describe (8) on the cluster (4), all groups (3) and all topics (2), literal (3), allowed (3).
-    let right = |resource: i8, name: &str| {
+    // Describe (8) on the cluster (4) and on all groups (3).
+    grant(&cluster, &[(4, "kafka-cluster", 8), (3, "*", 8)])?;
+    let scrape = front.eventually("lag", |scrape| scrape.has(lag))?;
+    assert_eq!(scrape.get(lag), 7.0);
+    assert_eq!(front.gateway.log().matches(WARNING).count(), 1);
+    Ok(())
+}
+
+/// Allows (3) the gateway's account operations on resources with these very names (3).
+fn grant(cluster: &KafkaCluster, rights: &[(i8, &str, i8)]) -> Result<()> {
+    let creation = |(resource, name, operation): &(i8, &str, i8)| {
         json!({
             "ResourceType": resource, "ResourceName": name, "ResourcePatternType": 3,
-            "Principal": format!("User:{USER}"), "Host": "*", "Operation": 8, "PermissionType": 3,
+            "Principal": format!("User:{USER}"), "Host": "*", "Operation": operation, "PermissionType": 3,
         })
     };
-    let creations = [right(4, "kafka-cluster"), right(3, "*"), right(2, "*")];
+    let creations: Vec<_> = rights.iter().map(creation).collect();
     let addresses = cluster.addresses(Listener::Plaintext);
     let address = addresses.get(&1);
     let address = address.ok_or_else(|| Error::Answer("no broker".to_owned()))?;
@@ -67,10 +78,7 @@ fn missing_rights_are_told_once_and_lag_is_shown_when_they_are_given() -> Result
     let message = json!({ "Creations": creations });
     let answer = call(&mut client, ApiKey::CREATE_ACLS, 3, &message)?;
     let results = answer["Results"].as_array().map_or(&[][..], Vec::as_slice);
-    assert_eq!(results.len(), 3, "{answer}");
+    assert_eq!(results.len(), rights.len(), "{answer}");
     assert!(results.iter().all(|r| r["ErrorCode"] == 0), "{answer}");
-    let scrape = front.eventually("lag", |scrape| scrape.has(lag))?;
-    assert_eq!(scrape.get(lag), 7.0);
-    assert_eq!(front.gateway.log().matches(WARNING).count(), 1);
     Ok(())
 }
