@@ -171,8 +171,13 @@ impl Connection {
         }
         let (frame, permit) = self.hold(window, head).await?;
         let body = frame.get(head_len..).ok_or_else(|| head.cut_short())?;
+        let judged = tokio::select! {
+            biased;
+            judged = self.rule(head, &frame, Some(&frame), body) => judged?,
+            () = permit.overstays() => return Err(Failure::Slow(head.frame_len)),
+        };
         let permit = Some(permit);
-        let judged = match self.rule(head, &frame, Some(&frame), body).await? {
+        let judged = match judged {
             Judged::AsIs => Judged::Instead {
                 frame: Made::whole(frame.clone()),
                 version: head.version,
@@ -691,10 +696,13 @@ impl Connection {
             let half = |salt: u8| u128::from(self.hashes.hash_one((salt, member)));
             half(0) << 64 | half(1)
         };
+        self.begins.set(None);
         match authorization::in_session(api, version, body).map_err(broken)? {
             InSession::Begins => {
                 let member = authorization::share_member(version, body).map_err(broken)?;
-                self.share_session.set(Some((key(&member), now)));
+                // A broker that refuses it goes on with the one of before, whose topics were judged by other lists.
+                self.share_session.set(None);
+                self.begins.set(Some((key(&member), now)));
             }
             InSession::Goes(_) => {
                 let member = authorization::share_member(version, body).map_err(broken)?;

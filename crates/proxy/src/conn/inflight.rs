@@ -28,7 +28,12 @@ pub(crate) struct Pending {
     pub(crate) asked: Option<Owed>,
     /// The round of the client's rights that the request was judged in.
     pub(crate) judged: u64,
+    /// The share session that is begun if the answer says so.
+    pub(crate) begins: Option<ShareSession>,
 }
+
+/// A share session (KIP-932): a hash of group and member, which can be long, and the round of the client's rights in which it was begun.
+pub(crate) type ShareSession = (u128, u64);
 
 /// What is done to an answer.
 pub(crate) struct Work {

@@ -141,14 +141,15 @@ impl Admission {
 }
 
 impl Admitted {
-    /// The client is no stranger any more.
-    pub(crate) fn is_known(&self) {
+    /// The client is no stranger any more. `false`: it was told to make room before.
+    pub(crate) fn is_known(&self) -> bool {
         if self.known.get() {
-            return;
+            return true;
         }
         let mut counts = self.admission.counts();
         let was_stranger = counts.strangers.remove(network(self.ip), self.number);
         self.known.set(was_stranger);
+        was_stranger
     }
 }
 
@@ -299,6 +300,7 @@ mod tests {
         let (_other, mut other) = enter(2).expect("a place");
         let _newcomer = enter(3).expect("the crowd makes room");
         assert_eq!(crowd[0].1.try_recv(), Ok(()), "the oldest");
+        assert!(!crowd[0].0.is_known(), "too late");
         assert!(crowd[1].1.try_recv().is_err() && other.try_recv().is_err());
         assert_eq!(admission.total(), 4, "who leaves has no place any more");
         // Two against one are no crowd, and nobody has been silent for long.

@@ -69,7 +69,7 @@ use signal::{Apart, Flag};
 use tally::Tally;
 use timing::Timings;
 
-pub(crate) use inflight::{InFlight, Pending, Source, Work};
+pub(crate) use inflight::{InFlight, Pending, ShareSession, Source, Work};
 pub(crate) use intake::{Intake, Metered};
 pub(crate) use limits::{Admission, Admitted, Leave, NoPlace, Pace};
 
@@ -268,8 +268,10 @@ pub(crate) struct Connection {
     session_round: Cell<u64>,
     /// The fetch session that a broker has opened for this connection; 0: none (KIP-227).
     fetch_session: Cell<i32>,
-    /// The share session that was begun over this connection, as a hash of group and member, which can be long; and its round (KIP-932).
-    share_session: Cell<Option<(u128, u64)>>,
+    /// The share session that was begun over this connection.
+    share_session: Cell<Option<ShareSession>>,
+    /// The one that the request at hand is to begin.
+    begins: Cell<Option<ShareSession>>,
     hashes: RandomState,
     /// What members of groups have subscribed to over this connection.
     subscriptions: RefCell<Subscriptions>,
@@ -373,7 +375,11 @@ async fn meet(
     } = session;
     let shared = &worker.shared;
     if identity.kind != IdentityKind::Anonymous {
-        admitted.is_known();
+        if !admitted.is_known() {
+            // Its place has gone to another one in the moment of its login.
+            client.close().await;
+            return Ok(End::GaveWay);
+        }
         let mechanism = mechanism.unwrap_or(session::TLS);
         shared
             .access
@@ -405,6 +411,7 @@ async fn meet(
         judged: Cell::new(0),
         session_round: Cell::new(0),
         share_session: Cell::default(),
+        begins: Cell::default(),
         hashes: RandomState::new(),
         fetch_session: Cell::new(0),
         subscriptions: RefCell::default(),

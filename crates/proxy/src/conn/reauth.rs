@@ -95,6 +95,7 @@ impl Connection {
             work: None,
             asked: None,
             judged: self.judged.get(),
+            begins: None,
         });
         leg.socket
             .write_all(&frame)

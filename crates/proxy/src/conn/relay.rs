@@ -91,9 +91,11 @@ pub(super) async fn authenticate(
         return Err(Failure::SaslState);
     }
     let opened = worker.shared.view.open_unauthenticated(target).await?;
+    let version = asked.version;
     let mut relayed = handshake(worker, &opened, client, &asked).await?;
+    drop(asked); // what it has cost is given back with the next request
     loop {
-        let challenge = if asked.version == 0 {
+        let challenge = if version == 0 {
             raw_round(worker, &opened, client, &mut relayed, &mut allowance).await?
         } else {
             round(worker, &opened, client, &mut relayed, &mut allowance).await?

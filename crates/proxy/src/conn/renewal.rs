@@ -171,6 +171,7 @@ impl Connection {
             work: None,
             asked: None,
             judged: self.judged.get(),
+            begins: None,
         });
     }
 }

@@ -471,6 +471,7 @@ impl Connection {
                         work,
                         asked,
                         judged: self.judged.get(),
+                        begins: self.begins.take(),
                     };
                     let forwarded =
                         self.forward_instead(out, window, frame, treatment, &peeked, pending);
@@ -528,6 +529,7 @@ impl Connection {
                 work: None,
                 asked: tap.as_ref().map(RequestTap::asked),
                 judged: self.judged.get(),
+                begins: self.begins.take(),
             });
         } else {
             self.in_flight.timings.unanswered(head.api);
@@ -724,6 +726,7 @@ impl Connection {
             work: None,
             asked,
             judged: self.judged.get(),
+            begins: None,
         });
         Ok(Some(Taken::Some))
     }
@@ -776,6 +779,7 @@ impl Connection {
             work: None,
             asked: None,
             judged: self.judged.get(),
+            begins: None,
         });
         Ok(())
     }

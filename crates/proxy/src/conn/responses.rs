@@ -18,7 +18,7 @@ use wire::stream::{Step, StreamWalker};
 
 use super::authorize::TREE;
 use super::tally::{AnswerTap, Owed};
-use super::{Connection, End, Failure, Pending, Source, Work, inspect, local};
+use super::{Connection, End, Failure, Pending, ShareSession, Source, Work, inspect, local};
 use crate::aside::LONG;
 use crate::buffer::{Outbox, WINDOW, Window};
 use crate::fair::Claim;
@@ -50,6 +50,8 @@ struct Giving {
     tap: Option<AnswerTap>,
     /// The round of the client's rights in which the request was judged whose answer is at hand.
     judged: u64,
+    /// The share session that this request was to begin.
+    begins: Option<ShareSession>,
 }
 
 impl Giving {
@@ -96,8 +98,10 @@ impl Connection {
                 work,
                 asked,
                 judged,
+                begins,
             } = pending;
             giving.judged = judged;
+            giving.begins = begins;
             let mut delivered = true;
             match source {
                 Source::Local(frame, permit) => {
@@ -338,8 +342,8 @@ impl Connection {
             return Ok(false);
         };
         let frame_len = PREFIX + head.size;
-        if api == ApiKey::FETCH && version >= 7 && self.is_guarded(api) {
-            self.note_fetch_session(giving, &leg, frame_len, version)
+        if self.is_guarded(api) {
+            self.note_session(giving, &leg, frame_len, api, version)
                 .await?;
         }
         if frame_len <= inspect::MAX && !self.have(giving, &leg, frame_len).await? {
@@ -420,25 +424,39 @@ impl Connection {
         Ok(back.map(work).map(Arc::new))
     }
 
-    /// Remembers the session that a Fetch answer tells of.
-    async fn note_fetch_session(
+    /// Remembers the session that an answer to a Fetch or ShareFetch request tells of.
+    async fn note_session(
         &self,
         giving: &mut Giving,
         leg: &Leg,
         frame_len: usize,
+        api: ApiKey,
         version: i16,
     ) -> Result<(), Failure> {
-        // Throttle time and error code come before it.
-        const BEFORE: usize = 4 + 2;
-        let flexible = wire::header::response_header_version(ApiKey::FETCH, version) >= 1;
-        let at = PREFIX + MIN_ANSWER + usize::from(flexible) + BEFORE;
-        if frame_len < at + 4 || !self.have(giving, leg, at + 4).await? {
+        const THROTTLE_TIME: usize = 4;
+        const ERROR_CODE: usize = 2;
+        const ID: usize = 4;
+        let is_share = api == ApiKey::SHARE_FETCH && giving.begins.is_some();
+        if !(is_share || api == ApiKey::FETCH && version >= 7) {
+            return Ok(());
+        }
+        let flexible = wire::header::response_header_version(api, version) >= 1;
+        let at = PREFIX + MIN_ANSWER + usize::from(flexible) + THROTTLE_TIME;
+        let end = at + ERROR_CODE + if is_share { 0 } else { ID };
+        if frame_len < end || !self.have(giving, leg, end).await? {
             return Ok(()); // whoever reads on finds out
         }
-        let id = giving.window.bytes()[at..]
-            .first_chunk()
-            .map_or(0, |b| i32::from_be_bytes(*b));
-        if id != 0 {
+        let told = giving.window.bytes().get(at..end).unwrap_or_default();
+        if is_share {
+            if told == [0; ERROR_CODE] {
+                self.share_session.set(giving.begins);
+            }
+            return Ok(());
+        }
+        let id = told[ERROR_CODE..].first_chunk();
+        let id = id.map_or(0, |id| i32::from_be_bytes(*id));
+        // One whose topics were judged by other lists is not gone on with.
+        if id != 0 && giving.judged == self.session_round.get() {
             self.fetch_session.set(id);
         }
         Ok(())
@@ -486,10 +504,8 @@ impl Connection {
             return Ok(None);
         };
         let frame_len = PREFIX + head.size;
-        if api == ApiKey::FETCH && version >= 7 {
-            self.note_fetch_session(giving, &leg, frame_len, version)
-                .await?;
-        }
+        self.note_session(giving, &leg, frame_len, api, version)
+            .await?;
         let Some(mut frame) = self.whole(giving, &leg, frame_len, TREE).await? else {
             return Ok(None);
         };

@@ -45,6 +45,16 @@ fn allow(root: &mut Caller, bindings: &[Value]) -> Result<()> {
         .map(drop)
 }
 
+/// Takes all rights away from the user `clerk`.
+fn withdraw(root: &mut Caller) -> Result<()> {
+    let filter = json!({
+        "ResourceTypeFilter": 1, "PatternTypeFilter": 1, "Operation": 1, "PermissionType": 1,
+        "ResourceNameFilter": null, "HostFilter": null, "PrincipalFilter": "User:clerk",
+    });
+    root.must(1, ApiKey::DELETE_ACLS, 3, &json!({ "Filters": [filter] }))
+        .map(drop)
+}
+
 fn production_code(caller: &mut Caller, topic: &str) -> Result<i64> {
     let body = ask::production(topic, 0, &batch(1, "one"));
     let answer = caller.ask(1, ApiKey::PRODUCE, 9, &body)?;
@@ -218,13 +228,6 @@ fn requests_on_their_way_lose_the_right_to_read() -> Result<()> {
         binding["Principal"] = "User:other".into();
         binding
     };
-    let withdraw = |root: &mut Caller| {
-        let filter = json!({
-            "ResourceTypeFilter": 1, "PatternTypeFilter": 1, "Operation": 1, "PermissionType": 1,
-            "ResourceNameFilter": null, "HostFilter": null, "PrincipalFilter": "User:clerk",
-        });
-        root.must(1, ApiKey::DELETE_ACLS, 3, &json!({ "Filters": [filter] }))
-    };
     let id = ask::topic(&mut root, "orders", 1)?;
     // By name, which is another one in Kafka, and by id.
     for version in [4, 6, 12, 13, 17] {
@@ -248,15 +251,17 @@ fn requests_on_their_way_lose_the_right_to_read() -> Result<()> {
             }
             let what = format!("v{version}, withdrawn: {withdrawn}");
             match withdrawn {
-                true => drop(withdraw(&mut root)?),
+                true => withdraw(&mut root)?,
                 false => allow(&mut root, &[others()])?,
             }
             ask::produce(&mut root, "orders", 1, "secret")?;
             for request in 0..REQUESTS {
                 let answer = clerk.receive(1, ApiKey::FETCH, version)?;
-                let records = &answer["Responses"][0]["Partitions"][0]["Records"];
-                let has_records = records.as_str().is_some_and(|records| !records.is_empty());
-                assert_eq!(has_records, !withdrawn, "{what}, {request}: {answer}");
+                assert_eq!(
+                    has_records(&answer),
+                    !withdrawn,
+                    "{what}, {request}: {answer}"
+                );
                 if withdrawn && version >= 7 {
                     assert_eq!(answer["ErrorCode"], code::FETCH_SESSION_ID_NOT_FOUND);
                 }
@@ -270,6 +275,62 @@ fn requests_on_their_way_lose_the_right_to_read() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A fetch session whose topics were judged by other lists is not gone on with, even if an answer in it comes after another one was begun.
+#[test]
+fn a_session_of_before_is_not_gone_on_with() -> Result<()> {
+    let world = World::get()?;
+    let tenant = world.guarded("session")?;
+    tenant.account("clerk")?;
+    let mut root = tenant.root()?;
+    let id = ask::topic(&mut root, "orders", 1)?;
+    for version in [12, 13] {
+        allow(&mut root, &[binding(TOPIC, "orders", LITERAL, READ, ALLOW)])?;
+        let mut clerk = tenant.caller("clerk")?;
+        let end = ask::end(&mut root, 1, "orders", 0)?;
+        let topics = json!([{
+            "Topic": "orders", "TopicId": id,
+            "Partitions": [{
+                "Partition": 0, "FetchOffset": end, "PartitionMaxBytes": 1 << 20,
+                "CurrentLeaderEpoch": -1, "LastFetchedEpoch": -1, "LogStartOffset": -1,
+            }],
+        }]);
+        let fetch = |wait: i32, session: i64, epoch: i32, topics: &Value| {
+            json!({
+                "MaxWaitMs": wait, "MinBytes": 1, "MaxBytes": 1 << 20, "ReplicaId": -1,
+                "SessionId": session, "SessionEpoch": epoch, "Topics": topics,
+            })
+        };
+        let begun = clerk.must(1, ApiKey::FETCH, version, &fetch(0, 0, 0, &topics))?;
+        let session = begun["SessionId"].as_i64().unwrap_or_default();
+        assert_ne!(session, 0, "{begun}");
+        let nothing = json!([]);
+        let goes_on = fetch(60_000, session, 1, &nothing);
+        clerk.send_only(1, ApiKey::FETCH, version, &goes_on)?;
+        withdraw(&mut root)?;
+        // The gateway answers this one itself, when the one before it is answered.
+        clerk.send_only(1, ApiKey::FETCH, version, &fetch(0, 0, 0, &topics))?;
+        ask::produce(&mut root, "orders", 1, "secret")?;
+        for _ in 0..2 {
+            let answer = clerk.receive(1, ApiKey::FETCH, version)?;
+            assert!(!has_records(&answer), "v{version}: {answer}");
+        }
+        let goes_on = fetch(1000, session, 2, &nothing);
+        let answer = clerk.ask(1, ApiKey::FETCH, version, &goes_on)?;
+        assert_eq!(
+            answer["ErrorCode"],
+            code::FETCH_SESSION_ID_NOT_FOUND,
+            "v{version}: {answer}"
+        );
+        assert!(!has_records(&answer), "v{version}: {answer}");
+    }
+    Ok(())
+}
+
+fn has_records(answer: &Value) -> bool {
+    let records = &answer["Responses"][0]["Partitions"][0]["Records"];
+    records.as_str().is_some_and(|records| !records.is_empty())
 }
 
 /// Whoever has others' records crowded out of the log could hide what they do.
