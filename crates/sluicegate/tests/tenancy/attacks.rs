@@ -154,6 +154,7 @@ fn fetch_sessions_of_others_are_not_found() -> Result<()> {
 #[test]
 fn share_sessions_of_others_are_not_found() -> Result<()> {
     const SHARE_SESSION_NOT_FOUND: i64 = 122;
+    const INVALID_REQUEST: i64 = 42;
     let world = World::get()?;
     let tenant = world.tenant("sharing")?;
     let mut first = tenant.root()?;
@@ -181,6 +182,13 @@ fn share_sessions_of_others_are_not_found() -> Result<()> {
     let mut second = first.again();
     assert_eq!(ask(&mut second, &next)?, SHARE_SESSION_NOT_FOUND);
     assert_eq!(ask(&mut first, &next)?, 0, "it goes on for its owner");
+    // A broker refuses a beginning with acknowledgements, and keeps the session of before, with topics that were looked at then.
+    let acknowledged = json!([{ "FirstOffset": 0, "LastOffset": 0, "AcknowledgeTypes": [1] }]);
+    let partition = json!({ "PartitionIndex": 0, "AcknowledgementBatches": acknowledged });
+    let refused = body(0, json!([{ "TopicId": id, "Partitions": [partition] }]));
+    assert_eq!(ask(&mut first, &refused)?, INVALID_REQUEST);
+    let next = body(2, json!([]));
+    assert_eq!(ask(&mut first, &next)?, SHARE_SESSION_NOT_FOUND);
     Ok(())
 }
 
