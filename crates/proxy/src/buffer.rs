@@ -8,10 +8,8 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fair::FairShare;
 use crate::socket::Socket;
@@ -268,7 +266,7 @@ pub(crate) struct Budget {
     /// Requests that are: a quarter.
     pub(crate) requests: FairShare,
     /// What is remembered of requests until they are answered: a quarter.
-    pub(crate) remembered: Share,
+    pub(crate) remembered: FairShare,
 }
 
 impl Budget {
@@ -276,40 +274,7 @@ impl Budget {
         Budget {
             answers: FairShare::new(bytes / 2),
             requests: FairShare::new(bytes / 4),
-            remembered: Share::new(bytes / 4),
+            remembered: FairShare::without_waiting(bytes / 4),
         }
-    }
-}
-
-/// A number of bytes that can be taken and is given back.
-#[derive(Clone)]
-pub(crate) struct Share {
-    semaphore: Arc<Semaphore>,
-    units: u32,
-}
-
-/// Bytes per permit: permits are counted in 32 bits.
-const UNIT: u64 = 1024;
-
-impl Share {
-    fn new(bytes: u64) -> Self {
-        let units = u32::try_from((bytes / UNIT).max(1))
-            .unwrap_or(u32::MAX)
-            .min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-        Share {
-            semaphore: Arc::new(Semaphore::new(units as usize)),
-            units,
-        }
-    }
-
-    /// `None`: they are not free now.
-    pub(crate) fn take_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = self.units(bytes)?;
-        self.semaphore.clone().try_acquire_many_owned(units).ok()
-    }
-
-    fn units(&self, bytes: usize) -> Option<u32> {
-        let units = u32::try_from((bytes as u64).div_ceil(UNIT)).ok()?;
-        (units <= self.units).then_some(units)
     }
 }

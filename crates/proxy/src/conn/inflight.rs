@@ -7,12 +7,13 @@ use std::sync::Arc;
 use authorization::AnswerWork;
 use bytes::Bytes;
 use tenancy::{Back, Tenant};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use wire::api::ApiKey;
 
 use super::signal::{Bell, holds};
 use super::tally::Owed;
 use super::timing::{Timings, Way};
+use crate::fair::Claim;
 use crate::upstream::pool::SharedAnswer;
 use crate::verdict::Treatment;
 
@@ -48,7 +49,7 @@ pub(crate) struct Work {
     /// The virtual cluster as it was when the client asked.
     pub(crate) tenant: Option<Arc<Tenant>>,
     /// The memory that all this takes from the budget.
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _permit: Option<Claim>,
 }
 
 /// Where the answer comes from.
@@ -58,7 +59,7 @@ pub(crate) enum Source {
     /// A shared leg.
     Shared(Treatment, oneshot::Receiver<SharedAnswer>),
     /// The gateway itself: a whole frame, with the memory that it takes from the budget.
-    Local(Bytes, Option<OwnedSemaphorePermit>),
+    Local(Bytes, Option<Claim>),
     /// The next frame of the private leg, which is for the gateway and not for the client.
     Own(oneshot::Sender<Bytes>),
 }

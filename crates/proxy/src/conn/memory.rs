@@ -12,6 +12,7 @@ use crate::fair::Account;
 pub(super) struct Memory {
     pub(super) requests: Account,
     pub(super) answers: Account,
+    pub(super) remembered: Account,
 }
 
 impl Memory {
@@ -20,6 +21,7 @@ impl Memory {
         Memory {
             requests: budget.requests.account(&tenant),
             answers: budget.answers.account(&tenant),
+            remembered: budget.remembered.account(&tenant),
         }
     }
 }

@@ -46,7 +46,6 @@ use auth::server::AuthFailure;
 use telemetry::metrics::{ANONYMOUS, Held, Origin};
 use tenancy::Subscriptions;
 use thiserror::Error;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use wire::walk::WalkError;
 
@@ -54,6 +53,7 @@ use crate::access::Access;
 use crate::aside::LONG;
 use crate::cluster::{Offered, Opened, Target};
 use crate::drain::Drain;
+use crate::fair::Claim;
 use crate::gateway::ListenerState;
 use crate::socket::{Socket, Traffic};
 use crate::topics::Questions;
@@ -276,7 +276,7 @@ pub(crate) struct Connection {
     /// What members of groups have subscribed to over this connection.
     subscriptions: RefCell<Subscriptions>,
     /// The memory that they take.
-    subscriptions_permit: RefCell<Option<OwnedSemaphorePermit>>,
+    subscriptions_permit: RefCell<Option<Claim>>,
     /// What it may ask Kafka about topic ids.
     questions: Questions,
     /// Counts requests of which some have to take turns.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::SecurityMode;
 use telemetry::targets::NETWORK;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use wire::api::ApiKey;
 use wire::error_code;
@@ -19,6 +18,7 @@ use super::session::Asked;
 use super::tally::RequestTap;
 use super::{Connection, End, Failure, Pending, Source, bygone, local};
 use crate::buffer::{Outbox, WINDOW, Window};
+use crate::fair::Claim;
 use crate::peek::{self, Peek};
 use crate::upstream::pool::{Sent, Sharer};
 use crate::verdict::{self, Treatment, Verdict};
@@ -770,12 +770,12 @@ impl Connection {
     }
 
     fn answer(&self, head: &Head, frame: Bytes) -> Result<(), Failure> {
-        let permit = self.remember(frame.len())?;
+        let claim = self.remember(frame.len())?;
         self.in_flight.push(Pending {
             api: head.api,
             version: head.version,
             correlation_id: head.correlation_id,
-            source: Source::Local(frame, permit),
+            source: Source::Local(frame, claim),
             work: None,
             asked: None,
             judged: self.judged.get(),
@@ -785,13 +785,12 @@ impl Connection {
     }
 
     /// Takes memory for what is kept until an answer has been given.
-    pub(super) fn remember(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    pub(super) fn remember(&self, bytes: usize) -> Result<Option<Claim>, Failure> {
         if bytes <= FORGETTABLE {
             return Ok(None);
         }
-        let budget = &self.worker.shared.budget;
-        let permit = budget.remembered.take_now(bytes);
-        permit.map(Some).ok_or(Failure::Remembered(bytes))
+        let claim = self.memory.remembered.take(bytes);
+        claim.map(Some).ok_or(Failure::Remembered(bytes))
     }
 }
 

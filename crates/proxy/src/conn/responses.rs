@@ -9,7 +9,6 @@ use bytes::{Buf, Bytes};
 use config::SecurityMode;
 use telemetry::metrics::Origin;
 use tenancy::{Back, ToMatch};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wire::api::{ApiKey, Direction};
 use wire::build::error_response;
@@ -44,7 +43,6 @@ struct Giving {
     /// Answers that are complete in `out` and not written yet.
     complete: usize,
     /// Budget held by what is in `out`.
-    permits: Vec<OwnedSemaphorePermit>,
     claims: Vec<Claim>,
     /// Reads the answer at hand along.
     tap: Option<AnswerTap>,
@@ -104,8 +102,8 @@ impl Connection {
             giving.begins = begins;
             let mut delivered = true;
             match source {
-                Source::Local(frame, permit) => {
-                    giving.permits.extend(permit);
+                Source::Local(frame, claim) => {
+                    giving.claims.extend(claim);
                     let seen = inspect::look(api, version, frame.get(PREFIX..).unwrap_or_default());
                     self.in_flight.timings.seen(seen, seen.own_origin());
                     giving.out.push(frame);
@@ -249,7 +247,6 @@ impl Connection {
             written.map_err(Failure::Client)?;
             self.writing.set(None);
         }
-        giving.permits.clear();
         giving.claims.clear();
         self.in_flight.done(std::mem::take(&mut giving.complete));
         Ok(())

@@ -71,6 +71,16 @@ impl Bank {
         }
     }
 
+    /// One without a reserve, for claims that never wait.
+    pub(super) fn without_waiting(bytes: u64) -> Bank {
+        Bank {
+            main: bytes,
+            free: bytes,
+            reserve: 0,
+            ..Bank::new(0)
+        }
+    }
+
     /// Claims that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -118,6 +128,20 @@ impl Bank {
             }
         }
         self.serve();
+    }
+
+    /// A claim that holds all of `need`, where nobody waits. `None`: its tenant would then hold too many times what is left.
+    pub(super) fn take(&mut self, holder: &Arc<Holder>, need: u64) -> Option<u64> {
+        let left = self.free.checked_sub(need)?;
+        let held = self.tenants.get(&holder.tenant).map_or(0, |t| t.held);
+        if held + need > TIMES_WHAT_IS_LEFT * left {
+            return None;
+        }
+        let id = self.open(holder, need)?;
+        self.claims.get_mut(&id)?.wants = need;
+        self.waiting += 1;
+        self.lend(id, false);
+        Some(id)
     }
 
     /// Whether the claim waits no more; else `waker` is woken when that comes.
@@ -387,6 +411,26 @@ mod tests {
             }
         }
         assert_eq!(bank.free, 700);
+    }
+
+    #[test]
+    fn who_does_not_wait_leaves_something_for_others() {
+        let mut bank = Bank::without_waiting(800);
+        let (one, other) = (holder("a"), holder("b"));
+        let ids: Vec<_> = std::iter::from_fn(|| bank.take(&one, 10)).collect();
+        assert_eq!(ids.len(), 60, "the greater part");
+        assert!(
+            bank.take(&holder("a"), 1).is_none(),
+            "the tenant has it all"
+        );
+        assert!(bank.take(&other, 151).is_none());
+        let normal = bank.take(&other, 150).unwrap();
+        let third = bank.take(&holder("c"), 30).unwrap();
+        ids.into_iter()
+            .chain([normal, third])
+            .for_each(|id| bank.close(id));
+        assert_eq!((bank.free, bank.waiting), (800, 0));
+        assert!(bank.tenants.is_empty() && bank.claims.is_empty() && bank.begun.is_empty());
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //! connection holds, then of their arrival: who holds nothing comes before all that somebody who fills the memory has
 //! queued. While one waits for the main part, no frame that comes later in this order begins there; frames that have begun go on.
 //!
+//! What is small and cannot wait ([`Account::take`]) has memory of its own, without a reserve: by the same rule, a tenant then holds no
+//! more than three times what is left of all.
+//!
 //! **Why there is no deadlock.** Frames that have a part of what they need could fill the memory so that none ever gets the
 //! rest. Banks that lend to builders know this problem, and their answer is taken here (Dijkstra's banker's algorithm): memory is
 //! given only if afterwards there is an order in which all who have begun can complete, each with what is free and what
@@ -77,8 +80,17 @@ pub(crate) struct Claim {
 impl FairShare {
     /// Shares out so many bytes.
     pub(crate) fn new(bytes: u64) -> FairShare {
+        FairShare::of(Bank::new(bytes))
+    }
+
+    /// Shares out so many bytes to those who take them at once or not at all.
+    pub(crate) fn without_waiting(bytes: u64) -> FairShare {
+        FairShare::of(Bank::without_waiting(bytes))
+    }
+
+    fn of(bank: Bank) -> FairShare {
         FairShare(Arc::new(Inner {
-            bank: Mutex::new(Bank::new(bytes)),
+            bank: Mutex::new(bank),
             waiting: AtomicUsize::new(0),
         }))
     }
@@ -112,11 +124,22 @@ impl Account {
     pub(crate) fn claim(&self, need: usize) -> Option<Claim> {
         let need = u64::try_from(need).ok()?;
         let id = self.share.with(|bank| bank.open(&self.holder, need))?;
-        Some(Claim {
+        Some(self.claimed(id))
+    }
+
+    /// Takes `bytes` at once, of a share in which nobody waits. `None`: the tenant would have more than its part.
+    pub(crate) fn take(&self, bytes: usize) -> Option<Claim> {
+        let bytes = u64::try_from(bytes).ok()?;
+        let id = self.share.with(|bank| bank.take(&self.holder, bytes))?;
+        Some(self.claimed(id))
+    }
+
+    fn claimed(&self, id: u64) -> Claim {
+        Claim {
             share: self.share.clone(),
             id,
             since: Instant::now(),
-        })
+        }
     }
 
     /// Whether the connection holds some memory.
