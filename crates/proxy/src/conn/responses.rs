@@ -1,5 +1,6 @@
 //! The response half: gives the answers in the order of the requests.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -217,11 +218,15 @@ impl Connection {
         if !giving.out.is_empty() {
             // As long as nothing has to be waited for, nobody needs to know since when.
             let waits = || self.writing.get().is_some();
+            // Answers of a shared leg take memory while this waits, too.
             let held = &self.memory.answers;
-            let moving = held.holds_any().then(|| held.progress(giving.out.len()));
+            let may_hold = held.holds_any() || self.worker.pools.is_some();
+            let bytes = giving.out.len();
+            let moving = OnceCell::new();
+            let stalls = async { moving.get_or_init(|| held.progress(bytes)).stalls().await };
             let progress = |n| {
                 self.touch();
-                if let Some(moving) = &moving {
+                if let Some(moving) = moving.get() {
                     moving.moved(n);
                 }
                 if waits() {
@@ -236,13 +241,10 @@ impl Connection {
                 }
                 polled
             });
-            let written = match &moving {
-                None => written.await,
-                Some(moving) => tokio::select! {
-                    biased;
-                    written = written => written,
-                    () = moving.stalls() => return Err(Failure::Hoarding),
-                },
+            let written = tokio::select! {
+                biased;
+                written = written => written,
+                () = stalls, if may_hold => return Err(Failure::Hoarding),
             };
             written.map_err(Failure::Client)?;
             self.writing.set(None);

@@ -46,6 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Within this time all of a frame has to have moved while others wait for memory.
 pub(crate) const ALL_OF_IT: Duration = Duration::from_secs(60);
 
+/// A frame has claims of so many times its size at most: for what is made of it, too.
+const CLAIMED_AT_MOST: u64 = 3;
+
 /// A number of bytes that tenants share.
 #[derive(Clone)]
 pub(crate) struct FairShare(Arc<Inner>);
@@ -144,18 +147,21 @@ impl Account {
 
     /// Whether the connection holds some memory.
     pub(crate) fn holds_any(&self) -> bool {
-        self.holder.held.load(Ordering::Relaxed) > 0
+        self.holds() > 0
     }
 
-    /// Watches somebody who has to move `bytes` while it holds memory.
-    pub(crate) fn progress(&self, bytes: usize) -> Progress {
-        let steps = ALL_OF_IT.as_secs() / PATIENCE.as_secs();
+    fn holds(&self) -> u64 {
+        self.holder.held.load(Ordering::Relaxed)
+    }
+
+    /// Watches somebody who has to move `bytes`, and whatever else the connection comes to hold meanwhile.
+    pub(crate) fn progress(&self, bytes: usize) -> Progress<'_> {
         let progress = Progress {
-            share: self.share.clone(),
-            due: (bytes as u64 / steps).max(1),
+            account: self,
+            bytes: bytes as u64,
             moved: Cell::new(0),
             look_at: Cell::new(Instant::now()),
-            was_wanted: Cell::new(false),
+            was_missed: Cell::new(false),
         };
         progress.restart();
         progress
@@ -210,17 +216,17 @@ impl Drop for Claim {
 }
 
 /// Whether somebody gets on who holds memory: fast enough to be through within [`ALL_OF_IT`].
-pub(crate) struct Progress {
-    share: FairShare,
-    /// Bytes to be moved until it is looked at.
-    due: u64,
+pub(crate) struct Progress<'a> {
+    account: &'a Account,
+    /// Bytes to be moved in all.
+    bytes: u64,
     moved: Cell<u64>,
     look_at: Cell<Instant>,
-    /// Others waited when it was last looked at.
-    was_wanted: Cell<bool>,
+    /// Others waited for what it held when it was last looked at.
+    was_missed: Cell<bool>,
 }
 
-impl Progress {
+impl Progress<'_> {
     /// So many bytes have moved.
     pub(crate) fn moved(&self, bytes: usize) {
         self.moved
@@ -231,25 +237,38 @@ impl Progress {
     pub(crate) fn restart(&self) {
         self.moved.set(0);
         self.look_at.set(Instant::now() + PATIENCE);
-        self.was_wanted.set(self.share.is_wanted());
+        self.was_missed.set(self.is_missed());
     }
 
-    /// Ends when too little has moved while others waited.
+    /// Ends when too little has moved while others waited for what is held.
     pub(crate) async fn stalls(&self) {
         loop {
             sleep_until(self.look_at.get()).await;
-            let is_slow = self.moved.get() < self.due;
-            let was_wanted = self.was_wanted.get();
+            let is_slow = self.moved.get() < self.due();
+            let was_missed = self.was_missed.get();
             self.restart();
-            if is_slow && was_wanted && self.was_wanted.get() {
+            if is_slow && was_missed && self.was_missed.get() {
                 return;
             }
         }
+    }
+
+    /// Bytes to be moved until it is looked at. Memory is claimed before it is known what has to move, and more than that.
+    fn due(&self) -> u64 {
+        let steps = ALL_OF_IT.as_secs() / PATIENCE.as_secs();
+        let bytes = self.bytes.max(self.account.holds() / CLAIMED_AT_MOST);
+        (bytes / steps).max(1)
+    }
+
+    fn is_missed(&self) -> bool {
+        self.account.holds_any() && self.account.share.is_wanted()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tokio::time::{timeout, timeout_at};
 
     use super::*;
@@ -321,6 +340,44 @@ mod tests {
         assert!(timeout(ALL_OF_IT, moves).await.is_err());
         let bound = Instant::now() + 2 * PATIENCE;
         assert!(timeout_at(bound, slow.stalls()).await.is_ok());
+        drop(held);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_to_be_held_meanwhile_has_to_get_on_too() {
+        let share = FairShare::new(800 * KIB as u64);
+        let (one, other) = (account(&share, "one"), account(&share, "other"));
+        let trickling = one.progress(KIB);
+        let trickle = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                trickling.moved(KIB);
+            }
+        };
+        let stalls = async {
+            tokio::select! {
+                () = trickling.stalls() => {}
+                () = trickle => {}
+            }
+        };
+        let mut stalls = pin!(stalls);
+        let wait = |share: &FairShare, tenant| {
+            let account = account(share, tenant);
+            tokio::spawn(async move { account.claim(400 * KIB).unwrap().take_all().await })
+        };
+        let mut first = other.claim(700 * KIB).unwrap();
+        first.take_all().await;
+        let waiting = wait(&share, "third");
+        let holds_nothing = timeout(ALL_OF_IT, stalls.as_mut()).await;
+        assert!(holds_nothing.is_err());
+        drop(first);
+        waiting.await.unwrap();
+
+        let mut held = one.claim(600 * KIB).unwrap();
+        held.take_all().await;
+        let waiting = wait(&share, "third");
+        assert!(timeout(3 * PATIENCE, stalls).await.is_ok());
         drop(held);
         waiting.await.unwrap();
     }

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::Gateway;
@@ -189,6 +189,79 @@ fn answers_that_nobody_takes_make_room_for_others() {
     eventually("those who take nothing to be gone", || {
         broker.client_connections() < count
     });
+    over.store(true, Ordering::Relaxed);
+    trickling.join().expect("it ends");
+}
+
+/// What a client does not take holds no memory when the gateway begins to wait for it, and then answers over shared connections
+/// come behind it, which do.
+#[test]
+fn answers_behind_one_that_nobody_takes_make_room_for_others() {
+    const BEHIND: usize = 4;
+    let of_size = |bytes: usize, id| metadata_of(&bytes.to_string(), id);
+    let is_stuck = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let broker = Scripted::start({
+        let (is_stuck, answered) = (is_stuck.clone(), answered.clone());
+        move |asked, stream| match ApiKey(asked.api) {
+            ApiKey::FETCH => {
+                let patience = Some(Duration::from_secs(1));
+                stream
+                    .set_write_timeout(patience)
+                    .expect("the socket takes it");
+                let mut endless = asked.plain(&[0; MIB]);
+                endless[..4].copy_from_slice(&i32::MAX.to_be_bytes());
+                while stream.write_all(&endless).is_ok() {
+                    endless.fill(0);
+                }
+                is_stuck.store(true, Ordering::Relaxed);
+                true
+            }
+            ApiKey::METADATA => {
+                eventually("the gateway to wait", || is_stuck.load(Ordering::Relaxed));
+                // One topic, whose name is the size.
+                let name = asked.body.get(6..asked.body.len() - 1);
+                let size = name.and_then(|name| str::from_utf8(name).ok()?.parse().ok());
+                let answer = metadata_answer(size.unwrap_or(0));
+                let is_taken = stream.write_all(&asked.plain(&answer)).is_ok();
+                answered.fetch_add(1, Ordering::Relaxed);
+                is_taken
+            }
+            _ => stream.write_all(&asked.plain(&[0; 16])).is_ok(),
+        }
+    });
+    let sharing = [
+        ("KAFKA_REQUEST_TIMEOUT_MS", "600000"),
+        ("GATEWAY_UPSTREAM_CONNECTION_POOL_TYPE", "ROUND_ROBIN"),
+        ("GATEWAY_UPSTREAM_NUM_CONNECTION", "1"),
+    ];
+    let gateway = gateway(&broker.bootstrap(), &sharing);
+    let mut attacker = attacker(&gateway);
+    let mut requests = Fetch::new("endless").frame(1);
+    for id in 0..BEHIND {
+        requests.extend(of_size(3 * MIB, id as i32)); // 6 MiB each with what is made of it, of 28
+    }
+    push(&mut attacker, &requests);
+    eventually("the gateway to hold the answers behind", || {
+        answered.load(Ordering::Relaxed) == BEHIND
+    });
+    let over = Arc::new(AtomicBool::new(false));
+    let trickling = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            while !over.load(Ordering::Relaxed) {
+                let _ = attacker.stream().read(&mut [0; 1]);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    });
+    // It has a connection of its own, where answers wait for memory.
+    let mut client = innocent(&gateway);
+    let mut init = Vec::new();
+    text(&mut init, "transaction");
+    init.extend(1000_i32.to_be_bytes());
+    call(&mut client, &frame(ApiKey::INIT_PRODUCER_ID, 1, 1, &init));
+    call(&mut client, &of_size(6 * MIB, 2));
     over.store(true, Ordering::Relaxed);
     trickling.join().expect("it ends");
 }
