@@ -503,15 +503,17 @@ impl Line {
                     _ = socket.read(&mut unasked) => return,
                 }
             }
-            let memory = self
-                .awaited
-                .borrow()
-                .front()
-                .map(|head| head.memory.clone());
-            let Some(memory) = memory else {
+            let head = {
+                let awaited = self.awaited.borrow();
+                let head = awaited.front();
+                head.map(|head| (head.memory.clone(), head.reply.is_closed()))
+            };
+            let Some((memory, is_gone)) = head else {
                 return;
             };
-            let Some(read) = read_answer(socket, &memory).await else {
+            // Nobody behind an answer waits for memory for it that its client does not want any more.
+            let patience = if is_gone { Duration::ZERO } else { ROOM_WITHIN };
+            let Some(read) = read_answer(socket, &memory, patience).await else {
                 return;
             };
             let Some(head) = self.awaited.borrow_mut().pop_front() else {
@@ -589,8 +591,8 @@ enum Read {
     Skipped,
 }
 
-/// Reads one answer, with memory of `memory` if it is larger than a window. `None`: the leg is lost.
-async fn read_answer(socket: &Socket, memory: &Account) -> Option<Read> {
+/// Reads one answer, with memory of `memory` if it is larger than a window, which is waited for as long as `patience`. `None`: the leg is lost.
+async fn read_answer(socket: &Socket, memory: &Account, patience: Duration) -> Option<Read> {
     let mut prefix = [0; PREFIX];
     socket.read_exact(&mut prefix).await.ok()?;
     let size = usize::try_from(i32::from_be_bytes(prefix)).ok()?;
@@ -599,7 +601,7 @@ async fn read_answer(socket: &Socket, memory: &Account) -> Option<Read> {
         true => {
             let mut claim = memory.claim(size.saturating_mul(2));
             let has_room = match &mut claim {
-                Some(claim) => timeout(ROOM_WITHIN, claim.take_all()).await.is_ok(),
+                Some(claim) => timeout(patience, claim.take_all()).await.is_ok(),
                 None => false,
             };
             if !has_room {
