@@ -42,7 +42,10 @@ pub(super) enum Turn {
     /// Answer and read on.
     Answer(Bytes),
     /// Answer; the client is who it says.
-    Done { answer: Bytes, session: Session },
+    Done {
+        answer: Bytes,
+        session: Box<Session>,
+    },
     /// Answer after the delay, count, close.
     Failed {
         answer: Bytes,
@@ -98,11 +101,11 @@ impl Conversation {
                 session,
             } => Turn::Done {
                 answer: local::prefixed(&bytes),
-                session: Session {
+                session: Box::new(Session {
                     mechanism: Some(mechanism),
                     ends: session.map(|life| Instant::now() + life),
                     ..Session::of(identity)
-                },
+                }),
             },
             ServerStep::Failed(failure) => Turn::Failed {
                 answer: Bytes::new(),
@@ -165,11 +168,11 @@ impl Conversation {
                     .with_session_lifetime_ms(session.map_or(0, millis));
                 Ok(Turn::Done {
                     answer: encode(asked, &response)?,
-                    session: Session {
+                    session: Box::new(Session {
                         mechanism: Some(mechanism),
                         ends: session.map(|life| Instant::now() + life),
                         ..Session::of(identity)
-                    },
+                    }),
                 })
             }
             ServerStep::Failed(failure) => {

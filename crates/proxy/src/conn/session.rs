@@ -253,7 +253,7 @@ async fn gateway_managed(
                 Turn::Answer(answer) => write(client, &answer).await?,
                 Turn::Done { answer, session } => {
                     write(client, &answer).await?;
-                    return Ok(Session { told, ..session });
+                    return Ok(Session { told, ..*session });
                 }
                 Turn::Failed {
                     mechanism, failure, ..
@@ -279,7 +279,7 @@ async fn gateway_managed(
             Turn::Answer(answer) => write(client, &answer).await?,
             Turn::Done { answer, session } => {
                 write(client, &answer).await?;
-                return Ok(Session { told, ..session });
+                return Ok(Session { told, ..*session });
             }
             Turn::Failed {
                 answer,
