@@ -702,7 +702,7 @@ impl Connection {
                 let member = authorization::share_member(version, body).map_err(broken)?;
                 // A broker that refuses it goes on with the one of before, whose topics were judged by other lists.
                 self.share_session.set(None);
-                self.begins.set(Some((key(&member), now)));
+                self.begins.set(Some(Box::new((key(&member), now))));
             }
             InSession::Goes(_) => {
                 let member = authorization::share_member(version, body).map_err(broken)?;

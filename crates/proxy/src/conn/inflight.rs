@@ -30,7 +30,7 @@ pub(crate) struct Pending {
     /// The round of the client's rights that the request was judged in.
     pub(crate) judged: u64,
     /// The share session that is begun if the answer says so.
-    pub(crate) begins: Option<ShareSession>,
+    pub(crate) begins: Option<Box<ShareSession>>,
 }
 
 /// A share session (KIP-932): a hash of group and member, which can be long, and the round of the client's rights in which it was begun.

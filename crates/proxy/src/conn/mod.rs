@@ -271,7 +271,7 @@ pub(crate) struct Connection {
     /// The share session that was begun over this connection.
     share_session: Cell<Option<ShareSession>>,
     /// The one that the request at hand is to begin.
-    begins: Cell<Option<ShareSession>>,
+    begins: Cell<Option<Box<ShareSession>>>,
     hashes: RandomState,
     /// What members of groups have subscribed to over this connection.
     subscriptions: RefCell<Subscriptions>,

@@ -50,7 +50,7 @@ struct Giving {
     /// The round of the client's rights in which the request was judged whose answer is at hand.
     judged: u64,
     /// The share session that this request was to begin.
-    begins: Option<ShareSession>,
+    begins: Option<Box<ShareSession>>,
 }
 
 impl Giving {
@@ -241,10 +241,13 @@ impl Connection {
                 }
                 polled
             });
-            let written = tokio::select! {
-                biased;
-                written = written => written,
-                () = stalls, if may_hold => return Err(Failure::Hoarding),
+            let written = match may_hold {
+                false => written.await,
+                true => tokio::select! {
+                    biased;
+                    written = written => written,
+                    () = stalls => return Err(Failure::Hoarding),
+                },
             };
             written.map_err(Failure::Client)?;
             self.writing.set(None);
@@ -448,7 +451,7 @@ impl Connection {
         let told = giving.window.bytes().get(at..end).unwrap_or_default();
         if is_share {
             if told == [0; ERROR_CODE] {
-                self.share_session.set(giving.begins);
+                self.share_session.set(giving.begins.as_deref().copied());
             }
             return Ok(());
         }
