@@ -143,18 +143,18 @@ impl FloodGate {
     /// second.
     pub fn overdue(&self, now: Instant) -> Vec<Suppressed> {
         let is_overdue = |since: Instant| now.saturating_duration_since(since) >= TOLD_AFTER;
-        self.tell(now, |tally| tally.since.is_some_and(is_overdue))
+        self.tell(now, MAX_TOLD, |tally| tally.since.is_some_and(is_overdue))
     }
 
     /// All that was suppressed and told by no record.
     pub fn rest(&self, now: Instant) -> Vec<Suppressed> {
-        self.tell(now, |tally| tally.suppressed > 0)
+        self.tell(now, usize::MAX, |tally| tally.suppressed > 0)
     }
 
-    fn tell(&self, now: Instant, is_due: impl Fn(&Tally) -> bool) -> Vec<Suppressed> {
+    fn tell(&self, now: Instant, max: usize, is_due: impl Fn(&Tally) -> bool) -> Vec<Suppressed> {
         let mut told = Vec::new();
         let mut tell = |source: &str, event: &str, tally: &mut Tally| {
-            if told.len() < MAX_TOLD && is_due(tally) {
+            if told.len() < max && is_due(tally) {
                 told.push(Suppressed {
                     source: source.to_owned(),
                     event: event.to_owned(),

@@ -189,7 +189,7 @@ fn masked(before: Option<&mut Value>, after: Option<&mut Value>) {
     let hide = |value: &mut Value, more: &str| {
         let shown = match value {
             Value::Null => true,
-            Value::Text(text) => text.starts_with("${") && text.ends_with('}'),
+            Value::Text(text) => is_reference(text),
             _ => false,
         };
         if !shown {
@@ -202,6 +202,15 @@ fn masked(before: Option<&mut Value>, after: Option<&mut Value>) {
     if let Some(after) = after {
         hide(after, if differ { " (changed)" } else { "" });
     }
+}
+
+/// Whether a text is `${NAME}` and nothing else: it says where a secret is, and is none.
+fn is_reference(text: &str) -> bool {
+    let name = text
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'));
+    let belongs = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.is_some_and(|name| !name.is_empty() && name.bytes().all(belongs))
 }
 
 #[cfg(test)]
@@ -255,7 +264,7 @@ mod tests {
     #[test]
     fn secrets_are_masked() {
         let before = value(
-            r#"{"config":{"password":"hunter2","secretId":"${ID}","list":[{"token":"t1"}],"same":{"apiKey":"k"}}}"#,
+            r#"{"config":{"password":"hunter2","secret":"${A}hunter4${B}","token":"${T:-hunter5}","secretId":"${ID}","list":[{"token":"t1"}],"same":{"apiKey":"k"}}}"#,
         );
         let after = value(
             r#"{"config":{"password":"hunter3","secretId":"${ID}","list":[{"token":"t1"},{"token":"t2"}],"same":{"apiKey":"k"},"new":{"clientSecret":["s"]}}}"#,
